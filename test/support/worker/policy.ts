@@ -1,0 +1,148 @@
+// Compiled configuration as plain objects, everything open and every default filled in, for tests of single steps.
+import type { Config, CredentialRules, GatewayConfig, Route, Site } from "../../../src/config/types.ts";
+import type { RequestContext, Runtime, Trace } from "../../../src/context.ts";
+import { arrive } from "../../../src/pipeline/path.ts";
+import { buildRouteIndex, type Match, matchRoute } from "../../../src/pipeline/route.ts";
+import { Problem } from "../../../src/problem.ts";
+
+export const NOW_SECONDS = 1_800_000_000;
+
+export function aRoute(path: string, changes: Partial<Route> = {}): Route {
+  return {
+    key: `SITE_TEST ${changes.methods?.join(",") ?? ""} ${path}`,
+    path,
+    methods: [],
+    auth: "required",
+    accept: ["jwt", "api_key", "pat", "session"],
+    minimumRole: 0,
+    scopes: [],
+    anyScopes: [],
+    permissions: [],
+    anyPermissions: [],
+    limit: null,
+    freshnessSeconds: 30,
+    mode: "enforce",
+    allow: 0,
+    cache: false,
+    firstByteSeconds: null,
+    maxStreamSeconds: null,
+    ...changes,
+  };
+}
+
+export function someRules(changes: Partial<CredentialRules> = {}): CredentialRules {
+  return {
+    authorization: "bearer",
+    headers: [],
+    cookies: [],
+    query: [],
+    conflict: "refuse",
+    onInvalid: "refuse",
+    forwardCredential: false,
+    userHeader: null,
+    ...changes,
+  };
+}
+
+const USER_CONTEXT = {
+  algorithm: "ES256",
+  secret: null,
+  header: "X-User-Context",
+  bind: "site",
+  lifeSeconds: 60,
+  plainHeaders: null,
+  attributes: [],
+} as const;
+
+export function aSite(routes: readonly Route[], changes: Partial<Site> = {}): Site {
+  return {
+    name: "test",
+    hosts: null,
+    basePath: "",
+    stripBasePath: false,
+    origin: { kind: "url", url: new URL("https://origin.internal") },
+    originHeaders: [],
+    realm: { name: "test", untaggedKeys: false },
+    ladder: ["public", "user", "admin", "root"],
+    users: "required",
+    revocation: "feed",
+    credentials: someRules(),
+    jwtIssuers: [],
+    userContext: USER_CONTEXT,
+    stripHeaders: [],
+    unmatched: "refuse",
+    requestIdOnResponses: false,
+    cors: null,
+    routes,
+    unmatchedRoute: aRoute("/*", { key: "SITE_TEST unmatched", auth: "none" }),
+    ...changes,
+  };
+}
+
+export function aConfig(sites: readonly Site[], gateway: Partial<GatewayConfig> = {}): Config {
+  return {
+    gateway: {
+      issuer: "https://gateway.example",
+      hosts: null,
+      freshnessSeconds: 30,
+      isProduction: true,
+      clientAddressHeader: "cf-connecting-ip",
+      apiKeyPrefix: "sk-",
+      userContext: USER_CONTEXT,
+      ...gateway,
+    },
+    sites,
+    realms: new Map(sites.map((site) => [site.realm.name, site.realm])),
+    secrets: { tagSecrets: [], peppers: [], signingKeys: [] },
+    relaxedAnywhere: sites.reduce(
+      (bits, site) => [...site.routes, site.unmatchedRoute].reduce((all, route) => all | route.allow, bits),
+      0,
+    ),
+  };
+}
+
+export function aTrace(): Trace {
+  return {
+    site: null,
+    route: null,
+    principalId: null,
+    credentialKind: null,
+    credentialId: null,
+    observed: null,
+    isForwarded: false,
+    problem: null,
+  };
+}
+
+/** A context for the steps up to the credential; what later steps use is absent and throws when touched. */
+export function aContext(config: Config, request: Request): RequestContext {
+  return {
+    arrival: arrive(request),
+    runtime: { config, routes: buildRouteIndex(config) } as unknown as Runtime,
+    requestId: "request-1",
+    nowSeconds: NOW_SECONDS,
+    clientAddress: "203.0.113.7",
+    background: () => {},
+    trace: aTrace(),
+  };
+}
+
+/** As bare workerd hands it over: the URL exactly as sent. `new Request` would normalize it. */
+export function rawRequest(url: string, headers: Record<string, string> = {}, method = "GET"): Request {
+  return { url, method, headers: new Headers(headers), body: null } as unknown as Request;
+}
+
+export function match(config: Config, request: Request): Match {
+  return matchRoute(buildRouteIndex(config), arrive(request), aTrace());
+}
+
+/** The problem that `act` throws; fails when it throws nothing or something else. */
+export function problemOf(act: () => unknown): Problem {
+  try {
+    act();
+  } catch (error) {
+    if (error instanceof Problem) return error;
+    throw error;
+  }
+  throw new Error("nothing was thrown");
+}
