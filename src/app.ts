@@ -1,0 +1,91 @@
+// The Worker around the pipeline: a Hono app that mounts the control plane and hands every other request to `gateway.ts`.
+import { Hono } from "hono";
+import type { RequestContext, RequestFacts, Runtime } from "./context.ts";
+import { mountControlPlane } from "./control/control-plane.ts";
+import { handle } from "./gateway.ts";
+import { logOutcome } from "./log.ts";
+import { arrive } from "./pipeline/path.ts";
+import { refuse } from "./pipeline/refuse.ts";
+import { createRuntime, type Env } from "./runtime.ts";
+
+export type GatewayApp = Hono<{ Bindings: Env }>;
+export type ContextOf = (request: Request) => RequestContext;
+
+/**
+ * One gateway with the state of one isolate.
+ *
+ * @param extend puts your own Hono middleware before the pipeline; it meets the same canonical path as the policies do
+ */
+export function createApp(extend: (app: GatewayApp) => void = () => {}): ExportedHandler<Env> {
+  /** Requests under way: Hono's `getPath` and the pipeline have to agree on what the path is. */
+  const contexts = new WeakMap<Request, RequestContext>();
+  const contextOf: ContextOf = (request) => {
+    const context = contexts.get(request);
+    if (context === undefined) throw new Error("a middleware replaced the request");
+    return context;
+  };
+
+  const app: GatewayApp = new Hono<{ Bindings: Env }>({
+    getPath: (request) => contextOf(request).arrival.path,
+  });
+  extend(app);
+  mountControlPlane(app, contextOf);
+  app.all("*", (c) => handle(contextOf(c.req.raw)));
+  app.onError((error, c) => refuse(error, null, contextOf(c.req.raw)));
+
+  let runtime: Runtime | null = null;
+
+  return {
+    async fetch(request, env, execution) {
+      let facts = newFacts(request);
+      let response: Response;
+      try {
+        runtime ??= createRuntime(env);
+        const context: RequestContext = {
+          arrival: arrive(request), // or 400
+          requestId: facts.requestId,
+          clientAddress: clientAddress(request, runtime),
+          trace: facts.trace,
+          runtime,
+          nowSeconds: Math.floor(Date.now() / 1_000),
+          background: (work) => execution.waitUntil(work),
+        };
+        facts = context;
+        contexts.set(request, context);
+        response = await app.fetch(request, env, execution);
+      } catch (error) {
+        response = refuse(error, null, facts);
+      }
+      logOutcome(facts, response, facts.trace.problem);
+      return response;
+    },
+  };
+}
+
+/** The single address in the configured header. A list could be continued by the client, so it counts as none. */
+function clientAddress(request: Request, { config }: Runtime): string | null {
+  const header = config.gateway.clientAddressHeader;
+  const address = header === null ? null : request.headers.get(header);
+  return address === null || /[^0-9a-fA-F:.]/.test(address) ? null : address;
+}
+
+const NOWHERE = new URL("http://unreadable.invalid/");
+
+/** What is known before host and path have been read, and all there is when they cannot be. */
+function newFacts(request: Request): RequestFacts {
+  return {
+    arrival: { request, url: NOWHERE, host: "", path: "", ambiguities: 0 },
+    requestId: crypto.randomUUID(),
+    clientAddress: null,
+    trace: {
+      site: null,
+      route: null,
+      principalId: null,
+      credentialKind: null,
+      credentialId: null,
+      observed: null,
+      isForwarded: false,
+      problem: null,
+    },
+  };
+}

@@ -1,0 +1,167 @@
+// The whole configuration, compiled: the gateway, its realms, its sites, and what holds between them.
+import type { Issues } from "./issue.ts";
+import { isLoopback, parseUrl } from "./names.ts";
+import { nearest, readPartly } from "./read.ts";
+import { type GatewayInput, GatewaySchema, type SigningAlgorithm } from "./schema.ts";
+import { findBinding, type Scope } from "./scope.ts";
+import { readGatewaySecrets } from "./secrets.ts";
+import { compileSite, needsStore } from "./site.ts";
+import { parsedIfJson, readSites, type SiteSource } from "./site-input.ts";
+import type { Config, GatewayConfig, Realm, Site } from "./types.ts";
+import { compileGatewayUserContext, isHmac } from "./user-context.ts";
+
+const DEFAULT_FRESHNESS_SECONDS = 30;
+
+/** What `GATEWAY` says, as far as it could be read. `null`: it is missing or no table, which is an issue by then. */
+export function readGateway(scope: Omit<Scope, "isProduction">): GatewayInput | null {
+  const { env, issues } = scope;
+  if (env.GATEWAY === undefined) {
+    const guess = nearest("GATEWAY", Object.keys(env));
+    const hint = guess === null ? "" : `; there is ${guess}, whose name differs`;
+    issues.add("GATEWAY", `is missing: add a [vars.GATEWAY] table${hint}`);
+    return null;
+  }
+  const reading = readPartly(GatewaySchema, parsedIfJson(env.GATEWAY), "GATEWAY", issues);
+  if (reading === null) return null;
+  if (reading.value.issuer === undefined && !reading.failed.has("issuer")) {
+    issues.add("GATEWAY.issuer", "is required: the URL by which origins know this gateway");
+  }
+  return reading.value;
+}
+
+/** Every problem goes to the issues; what comes back is only good when there were none. */
+export function compileConfig(given: GatewayInput, scope: Scope): Config {
+  const { issues } = scope;
+  const gateway = compileGateway(given, scope);
+  const realms = new Map<string, Realm>();
+  for (const [name, settings] of Object.entries(given.realms ?? {})) {
+    realms.set(name, { name, untaggedKeys: settings.untagged_keys ?? false });
+  }
+  const used = new Set<string>();
+  const realmOf = (name: string): Realm => {
+    used.add(name);
+    const realm = realms.get(name) ?? { name, untaggedKeys: false };
+    realms.set(name, realm);
+    return realm;
+  };
+  const sources = readSites(scope.env, issues);
+  const sites = sources.map((source) => compileSite(source, gateway, realmOf, scope));
+  if (sites.length === 0) issues.warn("SITE_<NAME>", "there is no site: every request is answered with 404");
+  for (const name of realms.keys()) {
+    if (!used.has(name)) issues.warn(`GATEWAY.realms.${name}`, "is used by no site");
+  }
+  reportSharedPlaces(
+    sites.filter((_, index) => isPlaceKnown(sources[index], issues)),
+    gateway,
+    scope,
+  );
+  if (sites.some(needsStore) && findBinding(scope.env, "DB", "prepare") === null) {
+    issues.add(
+      "DB",
+      'the D1 binding is missing: add [[d1_databases]] with binding = "DB" (credentials are looked up there)',
+    );
+  }
+  return {
+    gateway,
+    sites,
+    realms,
+    secrets: readGatewaySecrets(
+      {
+        tags: accepts(sites, ["api_key", "pat"]),
+        digests: accepts(sites, ["api_key", "pat", "session"]),
+        algorithms: signingAlgorithms(sites),
+      },
+      scope.secrets,
+      issues,
+    ),
+    relaxedAnywhere: relaxedAnywhere(sites),
+  };
+}
+
+function compileGateway(given: GatewayInput, scope: Scope): GatewayConfig {
+  const { issues, isProduction } = scope;
+  const issuer = given.issuer ?? "";
+  if (issuer !== "") {
+    const url = parseUrl(issuer);
+    if (typeof url === "string") issues.add("GATEWAY.issuer", url);
+    else if (issuer.includes("?")) issues.add("GATEWAY.issuer", "must not have a query");
+    else if (url.protocol === "http:" && (isProduction || !isLoopback(url))) {
+      issues.add("GATEWAY.issuer", "must be https, or in development http on this machine");
+    }
+  }
+  if (!isProduction) {
+    issues.warn("GATEWAY.environment", "is development, which permits the echo origin: not for a deployment");
+  }
+  if (given.hosts === undefined) {
+    issues.warn("GATEWAY.hosts", "is not set: /_gateway answers on every host; name the one it is for");
+  }
+  const addressHeader = given.client_address_header ?? "CF-Connecting-IP";
+  if (isProduction && addressHeader !== false && addressHeader.toLowerCase() !== "cf-connecting-ip") {
+    issues.warn(
+      "GATEWAY.client_address_header",
+      "is one that a client can send: only CF-Connecting-IP is set by Cloudflare",
+    );
+  }
+  return {
+    issuer,
+    hosts: given.hosts === undefined ? null : new Set(given.hosts),
+    freshnessSeconds: given.freshness_seconds ?? DEFAULT_FRESHNESS_SECONDS,
+    isProduction,
+    clientAddressHeader: addressHeader === false ? null : addressHeader.toLowerCase(),
+    apiKeyPrefix: given.api_key_prefix ?? "sk-",
+    userContext: compileGatewayUserContext(given.user_context, scope),
+  };
+}
+
+/** Whether hosts and base path are as written: those of a site with mistakes in them say nothing about other sites. */
+function isPlaceKnown(source: SiteSource | undefined, issues: Issues): boolean {
+  if (source === undefined || source.failed.has("hosts") || source.failed.has("base_path")) return false;
+  return issues.problems.every(({ key }) => key !== source.keyOf("base_path"));
+}
+
+/** A request belongs to one site, and `/_gateway` to the control plane. */
+function reportSharedPlaces(sites: readonly Site[], gateway: GatewayConfig, { issues }: Scope): void {
+  const claims = new Map<string, string>();
+  for (const site of sites) {
+    const key = `SITE_${site.name.toUpperCase()}`;
+    for (const host of site.hosts ?? ["*"]) {
+      const place = `${host === "*" ? "any host" : host}${site.basePath}`;
+      const other = claims.get(place);
+      if (other !== undefined) {
+        issues.add(
+          key,
+          `ties with ${other}: both claim ${place}; give one of them other hosts or a base_path`,
+        );
+      }
+      claims.set(place, key);
+    }
+    const isShadowed =
+      gateway.hosts === null || (site.hosts ?? [...gateway.hosts]).some((host) => gateway.hosts?.has(host));
+    for (const route of site.routes) {
+      const path = (site.basePath + route.path).toLowerCase();
+      if (isShadowed && (path === "/_gateway" || path.startsWith("/_gateway/"))) {
+        issues.add(`${route.key}.path`, "is never reached: /_gateway is the control plane on this host");
+      }
+    }
+  }
+}
+
+function accepts(sites: readonly Site[], kinds: readonly string[]): boolean {
+  return sites.some((site) => site.routes.some((route) => route.accept.some((kind) => kinds.includes(kind))));
+}
+
+function signingAlgorithms(sites: readonly Site[]): readonly SigningAlgorithm[] {
+  const algorithms = new Set<SigningAlgorithm>();
+  for (const { userContext } of sites)
+    if (!isHmac(userContext.algorithm)) algorithms.add(userContext.algorithm);
+  return [...algorithms];
+}
+
+function relaxedAnywhere(sites: readonly Site[]): number {
+  let bits = 0;
+  for (const site of sites) {
+    bits |= site.unmatchedRoute.allow;
+    for (const route of site.routes) bits |= route.allow;
+  }
+  return bits;
+}

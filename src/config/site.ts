@@ -1,0 +1,162 @@
+// One site, compiled: every default filled in, every key checked against the others.
+import { foldConfiguredPath } from "../pipeline/path.ts";
+import { compileCors } from "./cors.ts";
+import { compileCredentialRules, verifiableKinds } from "./credential-rules.ts";
+import { compileJwtIssuer } from "./jwt-issuer.ts";
+import { ambiguityBits, pathProblem } from "./names.ts";
+import { compileOrigin, compileOriginHeaders } from "./origin.ts";
+import { compileRoutes, unmatchedRoute } from "./routes.ts";
+import type { Scope } from "./scope.ts";
+import type { SiteSource } from "./site-input.ts";
+import type { GatewayConfig, JwtIssuer, Origin, Realm, Route, Site } from "./types.ts";
+import { compileUserContext, ownHeaders } from "./user-context.ts";
+
+const DEFAULT_LADDER = ["public", "user", "admin", "root"];
+
+/** Stands in for an origin that had issues, so that the rest of the site is checked as well. Never leaves a load. */
+const NO_ORIGIN: Origin = { kind: "self" };
+
+/**
+ * Compiles a site. Every problem goes to the issues; what comes back is only good when there were none.
+ * `realmOf` answers the realm of a name, declared or not.
+ */
+export function compileSite(
+  source: SiteSource,
+  gateway: GatewayConfig,
+  realmOf: (name: string) => Realm,
+  scope: Scope,
+): Site {
+  const { values, keyOf, failed } = source;
+  const { issues } = scope;
+  const hosts = values.hosts ?? null;
+  if (hosts !== null && new Set(hosts).size < hosts.length) issues.add(keyOf("hosts"), "names a host twice");
+  const ladder = values.roles ?? DEFAULT_LADDER;
+  if (new Set(ladder).size < ladder.length) issues.add(keyOf("roles"), "names a role twice");
+  const userContext = compileUserContext(values, gateway.userContext, keyOf, scope);
+  const ours = ownHeaders(userContext);
+  const credentials = compileCredentialRules(values, ours, keyOf, scope);
+  const originHeaders = compileOriginHeaders(
+    values.origin_headers ?? {},
+    ours,
+    keyOf("origin_headers"),
+    scope,
+  );
+  if (credentials.forwardCredential && originHeaders.some(([name]) => isCredentialPlace(name, credentials))) {
+    issues.add(
+      keyOf("origin_headers"),
+      "sets a header in which forward_credential sends the caller's credential",
+    );
+  }
+  const users = values.users ?? "required";
+  const revocation = values.revocation ?? "feed";
+  if (revocation === "none" && users === "required" && !failed.has("users")) {
+    issues.add(
+      keyOf("revocation"),
+      'may be "none" only with users = "none": users and keys are always looked up',
+    );
+  }
+  const jwtIssuers = compileIssuers(source, scope);
+  const verifiable = verifiableKinds(credentials, source.jwt.length > 0 || failed.has("jwt"), users);
+  const allow = ambiguityBits(values.allow ?? []);
+  return {
+    name: source.name,
+    hosts,
+    basePath: compileBasePath(source, allow, scope),
+    stripBasePath: values.strip_base_path ?? false,
+    origin: compileSiteOrigin(source, hosts, scope),
+    originHeaders,
+    realm: realmOf(values.realm ?? source.name),
+    ladder,
+    users,
+    revocation,
+    credentials,
+    jwtIssuers,
+    userContext,
+    stripHeaders: [...new Set((values.strip_headers ?? []).map((name) => name.toLowerCase()))],
+    unmatched: compileUnmatched(source, scope),
+    requestIdOnResponses: values.request_id === "always",
+    cors: values.cors === undefined ? null : compileCors(values.cors, credentials, keyOf("cors"), scope),
+    routes: compileRoutes(
+      source.routes,
+      {
+        ladder,
+        verifiable: verifiable.kinds,
+        whyNot: verifiable.whyNot,
+        revocation,
+        allow,
+        gatewayFreshnessSeconds: gateway.freshnessSeconds,
+      },
+      scope,
+    ),
+    unmatchedRoute: unmatchedRoute(keyOf("unmatched"), allow, gateway.freshnessSeconds),
+  };
+}
+
+/** Whether any route may lead to a look-up of users, keys or revocations, which needs D1. */
+export function needsStore(site: Site): boolean {
+  const isChecked = (route: Route) =>
+    route.auth !== "none" && (site.users === "required" || site.revocation === "feed");
+  return site.routes.some((route) => isChecked(route) || route.limit?.kind === "exact");
+}
+
+function compileSiteOrigin(source: SiteSource, hosts: readonly string[] | null, scope: Scope): Origin {
+  const { origin } = source.values;
+  if (origin !== undefined) return compileOrigin(origin, hosts, source.keyOf("origin"), scope) ?? NO_ORIGIN;
+  if (!source.failed.has("origin")) {
+    scope.issues.add(source.keyOf("origin"), "is required: where allowed requests go");
+  }
+  return NO_ORIGIN;
+}
+
+function compileBasePath(source: SiteSource, allow: number, { issues }: Scope): string {
+  const { base_path: basePath, strip_base_path: isStripped } = source.values;
+  const key = source.keyOf("base_path");
+  if (basePath === undefined) {
+    if (isStripped === true && !source.failed.has("base_path")) {
+      issues.add(source.keyOf("strip_base_path"), "has a meaning only beside base_path");
+    }
+    return "";
+  }
+  const problem = pathProblem(basePath, allow);
+  if (basePath === "/") issues.add(key, 'must not be "/": leave it out for the whole host');
+  else if (problem !== null) issues.add(key, problem);
+  else if (basePath.endsWith("/")) issues.add(key, "must not end with a slash");
+  else if (/(^|\/)(:|[^/]*\*)/.test(basePath)) issues.add(key, "must be literal, without :param and *");
+  else if (basePath.toLowerCase() === "/_gateway" || basePath.toLowerCase().startsWith("/_gateway/")) {
+    issues.add(key, "is the control plane's own: choose another path");
+  } else return foldConfiguredPath(basePath);
+  return "";
+}
+
+function compileUnmatched(source: SiteSource, { issues }: Scope): Site["unmatched"] {
+  const unmatched = source.values.unmatched ?? "refuse";
+  if (unmatched === "forward") {
+    issues.warn(
+      source.keyOf("unmatched"),
+      "forward sends every request without a route to the origin, as anonymous",
+    );
+  } else if (source.routes.length === 0 && !source.failed.has("routes")) {
+    issues.warn(source.keyOf("routes"), "there are none: every request to this site is answered with 404");
+  }
+  return unmatched;
+}
+
+function compileIssuers(source: SiteSource, scope: Scope): readonly JwtIssuer[] {
+  const issuers: JwtIssuer[] = [];
+  const places = new Map<string, string>();
+  for (const [index, { key, value }] of source.jwt.entries()) {
+    const earlier = places.get(value.issuer);
+    if (earlier !== undefined) {
+      scope.issues.add(`${key}.issuer`, `is also that of ${earlier}: issuers are told apart by it`);
+    }
+    places.set(value.issuer, key);
+    const issuer = compileJwtIssuer(value, `${source.name}/${index}`, key, scope);
+    if (issuer !== null) issuers.push(issuer);
+  }
+  return issuers;
+}
+
+function isCredentialPlace(name: string, credentials: Site["credentials"]): boolean {
+  if (name === "authorization") return credentials.authorization !== "off";
+  return name === "cookie" ? credentials.cookies.length > 0 : credentials.headers.includes(name);
+}

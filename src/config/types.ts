@@ -1,0 +1,194 @@
+// The compiled configuration: what `loadConfig` makes of `[vars]` once per isolate, frozen, every default filled in.
+import type { CredentialKind } from "../types.ts";
+import type { GatewaySecrets } from "./secrets.ts";
+
+export interface Config {
+  readonly gateway: GatewayConfig;
+  /** In the order of their names. Routing goes through `pipeline/route.ts`, which indexes them by host. */
+  readonly sites: readonly Site[];
+  readonly realms: ReadonlyMap<string, Realm>;
+  readonly secrets: GatewaySecrets;
+  /** Ambiguities that any site or route relaxes; a path with another one is refused before any look-up. */
+  readonly relaxedAnywhere: number;
+}
+
+export interface GatewayConfig {
+  /** `iss` of everything the gateway signs. */
+  readonly issuer: string;
+  /** Where `/_gateway/*` answers; `null`: on every host. */
+  readonly hosts: ReadonlySet<string> | null;
+  readonly freshnessSeconds: number;
+  /** `false` permits the `echo` origin and plain-HTTP conveniences; `check` says so. Key: `environment`. */
+  readonly isProduction: boolean;
+  /** Lower-case name of the header that carries the client's address; `null`: the address is not known. */
+  readonly clientAddressHeader: string | null;
+  /** Prefix of the API keys minted here, `sk-` unless configured. */
+  readonly apiKeyPrefix: string;
+  readonly userContext: UserContextSettings;
+}
+
+/** A user directory; sites may share one. Key: `GATEWAY.realms.<name>`; a site without one gets a realm of its own name. */
+export interface Realm {
+  readonly name: string;
+  /** Imported keys carry no tag, so every well-formed unknown one costs a look-up. */
+  readonly untaggedKeys: boolean;
+}
+
+export interface UserContextSettings {
+  /** Names of the Worker secrets that hold keys; see `config/secrets.ts`. */
+  readonly algorithm: "ES256" | "EdDSA" | "HS256" | "HS384" | "HS512";
+  /** For the HMAC algorithms, the value of the site's own secret; `null` otherwise. */
+  readonly secret: Uint8Array | null;
+  readonly header: string;
+  /** `"request"` adds method and path to what is signed. */
+  readonly bind: "site" | "request";
+  readonly lifeSeconds: number;
+  /** Names of the plain headers, or `null` when the site does not ask for them. */
+  readonly plainHeaders: PlainHeaderNames | null;
+  /** Names of user attributes that go into the context. */
+  readonly attributes: readonly string[];
+}
+
+export interface PlainHeaderNames {
+  readonly id: string;
+  readonly name: string;
+  readonly role: string;
+  readonly method: string;
+}
+
+export type Origin =
+  | { readonly kind: "url"; readonly url: URL }
+  | { readonly kind: "service"; readonly binding: Fetcher; readonly bindingName: string }
+  | { readonly kind: "mtls"; readonly binding: Fetcher; readonly bindingName: string; readonly url: URL }
+  | { readonly kind: "self" }
+  | { readonly kind: "echo" };
+
+export interface Site {
+  /** Lower-case, from the variable: `SITE_FILES` is `files`. `aud` of its user context. */
+  readonly name: string;
+  /** `null`: any host. Lower-case host names without port. */
+  readonly hosts: readonly string[] | null;
+  /** Without trailing slash; `""` for the whole host. Case folded. */
+  readonly basePath: string;
+  readonly stripBasePath: boolean;
+  readonly origin: Origin;
+  /** Headers the origin demands of us, secrets resolved. */
+  readonly originHeaders: readonly (readonly [name: string, value: string])[];
+  readonly realm: Realm;
+  /** Lowest first. */
+  readonly ladder: readonly string[];
+  /** What a principal without a role of the ladder counts as: the lowest step. */
+  readonly users: "required" | "none";
+  readonly revocation: "feed" | "none";
+  readonly credentials: CredentialRules;
+  readonly jwtIssuers: readonly JwtIssuer[];
+  readonly userContext: UserContextSettings;
+  /** Lower-case names removed from every forwarded request, beside the built-in ones. */
+  readonly stripHeaders: readonly string[];
+  readonly unmatched: "refuse" | "forward";
+  /** `always`: `X-Request-Id` on forwarded answers too, at the cost of wrapping them. */
+  readonly requestIdOnResponses: boolean;
+  readonly cors: Cors | null;
+  readonly routes: readonly Route[];
+  /** The route used for `unmatched = "forward"`. */
+  readonly unmatchedRoute: Route;
+}
+
+export interface CredentialRules {
+  /** Scheme words accepted in Authorization, lower-case; empty: the header is not looked at. */
+  readonly authorization: "bearer" | "bearer_or_raw" | "off";
+  /** Lower-case header names that may carry a credential. */
+  readonly headers: readonly string[];
+  /** Cookie names that may carry a session. */
+  readonly cookies: readonly string[];
+  /** Query parameters, only where the site opted in. */
+  readonly query: readonly string[];
+  readonly conflict: "refuse" | "first";
+  readonly onInvalid: "refuse" | "anonymous";
+  readonly forwardCredential: boolean;
+  /** Lower-case header that must carry the owner's id beside a PAT or session; `null`: not asked for. */
+  readonly userHeader: string | null;
+}
+
+export interface JwtIssuer {
+  /** Stable within the isolate: `files/0`. Part of every cache key. */
+  readonly id: string;
+  readonly algorithms: readonly string[];
+  readonly keys: JwtKeySource;
+  /** `null` only where a preset says that its tokens carry none. */
+  readonly issuer: string | null;
+  readonly audience: readonly string[] | null;
+  /** Claims that must equal. */
+  readonly require: readonly (readonly [claim: string, value: string | number | boolean])[];
+  readonly clockToleranceSeconds: number;
+  /** Longest accepted `exp − now`, seconds. */
+  readonly maxLifetimeSeconds: number;
+  /** Accepted `typ` header values, lower-case without `application/`; tokens without `typ` pass if it holds `""`. */
+  readonly types: readonly string[];
+  readonly claims: {
+    readonly subject: readonly string[];
+    readonly name: readonly string[];
+    readonly role: readonly string[];
+    readonly scopes: readonly string[];
+    readonly permissions: readonly string[];
+    readonly session: readonly string[];
+  };
+}
+
+export type JwtKeySource =
+  | { readonly kind: "secret"; readonly secret: Uint8Array }
+  /** SPKI PEM, a JWK, or a JWK set, given inline or by secret name; public keys only. */
+  | { readonly kind: "static"; readonly jwks: readonly JsonWebKey[] }
+  | { readonly kind: "jwks"; readonly url: URL };
+
+export interface Cors {
+  /** Exact origins, or `"*"`. */
+  readonly allowOrigins: readonly string[];
+  readonly allowMethods: readonly string[];
+  readonly allowHeaders: readonly string[];
+  readonly exposeHeaders: readonly string[];
+  readonly allowCredentials: boolean;
+  readonly maxAgeSeconds: number;
+}
+
+export interface Route {
+  /** How an operator would name it: `SITE_FILES.routes[3]`. */
+  readonly key: string;
+  /** As written, base path not included. */
+  readonly path: string;
+  /** Upper-case; empty: any method. */
+  readonly methods: readonly string[];
+  readonly auth: "none" | "optional" | "required";
+  readonly accept: readonly CredentialKind[];
+  /** Index into the site's ladder; 0: any. */
+  readonly minimumRole: number;
+  readonly scopes: readonly string[];
+  readonly anyScopes: readonly string[];
+  readonly permissions: readonly string[];
+  readonly anyPermissions: readonly string[];
+  readonly limit: Limit | null;
+  readonly freshnessSeconds: number;
+  readonly mode: "enforce" | "observe";
+  /** Ambiguities this route (or its site) tolerates; a bit set. */
+  readonly allow: number;
+  /** Cloudflare's cache may serve it; only with `auth = "none"`. */
+  readonly cache: boolean;
+  readonly firstByteSeconds: number | null;
+  readonly maxStreamSeconds: number | null;
+}
+
+export type LimitSubject = "principal" | "credential" | "address";
+
+export type Limit =
+  | {
+      readonly kind: "binding";
+      readonly by: LimitSubject;
+      readonly binding: RateLimit;
+      readonly bindingName: string;
+    }
+  | {
+      readonly kind: "exact";
+      readonly by: LimitSubject;
+      readonly requests: number;
+      readonly perSeconds: number;
+    };

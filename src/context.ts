@@ -1,0 +1,50 @@
+// What the steps of one request share: the isolate's runtime on one side, the facts for the log line on the other.
+import type { Config } from "./config/types.ts";
+import type { Verifiers } from "./pipeline/authenticate.ts";
+import type { ForwardOptions } from "./pipeline/forward.ts";
+import type { Limiter } from "./pipeline/limit.ts";
+import type { RouteIndex } from "./pipeline/route.ts";
+import type { ContextSigner } from "./pipeline/user-context.ts";
+import type { Problem } from "./problem.ts";
+import type { Arrival } from "./types.ts";
+
+/** Built once per isolate by `runtime.ts`; holds no request data. */
+export interface Runtime {
+  readonly config: Config;
+  readonly routes: RouteIndex;
+  readonly verifiers: Verifiers;
+  readonly signer: ContextSigner;
+  readonly limiter: Limiter;
+  readonly forwarding: ForwardOptions;
+}
+
+/** What is known of every request, even one that is refused before anything could be looked up. */
+export interface RequestFacts {
+  readonly arrival: Arrival;
+  readonly requestId: string;
+  /** The client's address, or `null` where no trustworthy header carries it. */
+  readonly clientAddress: string | null;
+  /** Filled in as the steps go; ends up in the log line. */
+  readonly trace: Trace;
+}
+
+/** One request on its way through the pipeline. */
+export interface RequestContext extends RequestFacts {
+  readonly runtime: Runtime;
+  readonly nowSeconds: number;
+  readonly background: (work: Promise<unknown>) => void;
+}
+
+export interface Trace {
+  site: string | null;
+  route: string | null;
+  principalId: string | null;
+  credentialKind: string | null;
+  credentialId: string | null;
+  /** Problem code of what an `observe` route would have refused. */
+  observed: string | null;
+  /** Whether the request was sent to the origin. */
+  isForwarded: boolean;
+  /** What the request was refused for. */
+  problem: Problem | null;
+}

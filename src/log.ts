@@ -1,0 +1,80 @@
+// The one place that writes the log: one JSON line a request, never a credential, a query or a header.
+import type { RequestFacts } from "./context.ts";
+import type { Problem } from "./problem.ts";
+
+/** Facts about one request. The platform adds the time. */
+export interface RequestLine {
+  /** `error`: the gateway or what it depends on failed; `warn`: refused; `info`: anything else. */
+  readonly level: "info" | "warn" | "error";
+  readonly requestId: string;
+  readonly method: string;
+  readonly host: string;
+  /** Canonical, without the query: queries may carry credentials. */
+  readonly path: string;
+  readonly site: string | null;
+  readonly route: string | null;
+  readonly status: number;
+  /** A problem's code; `forwarded`; or `answered`, by the gateway itself. */
+  readonly outcome: string;
+  /** Why it was refused. */
+  readonly reason: string | null;
+  /** What an `observe` route would have refused it for. */
+  readonly observed: string | null;
+  readonly principalId: string | null;
+  readonly credentialKind: string | null;
+  readonly credentialId: string | null;
+  readonly clientAddress: string | null;
+  /** Of failures (5xx) only: name and message of what was thrown. */
+  readonly cause: string | null;
+}
+
+const MAX_LENGTH = 256;
+
+/** Writes one line of JSON, in which control characters are escaped. */
+export function logRequest(line: RequestLine): void {
+  console.log(JSON.stringify(line));
+}
+
+/** The log line of a finished request. `problem`: what it was refused for, or `null`. Long texts are cut. */
+export function logOutcome(context: RequestFacts, response: Response, problem: Problem | null): void {
+  const { arrival, trace } = context;
+  logRequest({
+    level: levelOf(problem),
+    requestId: context.requestId,
+    method: bounded(arrival.request.method),
+    host: bounded(arrival.host),
+    path: bounded(arrival.path),
+    site: trace.site,
+    route: bounded(trace.route),
+    status: response.status,
+    outcome: problem?.code ?? (trace.isForwarded ? "forwarded" : "answered"),
+    reason: bounded(problem?.reason ?? null),
+    observed: trace.observed,
+    principalId: bounded(trace.principalId),
+    credentialKind: trace.credentialKind,
+    credentialId: bounded(trace.credentialId),
+    clientAddress: bounded(context.clientAddress),
+    cause: problem !== null && problem.status >= 500 ? bounded(causeOf(problem)) : null,
+  });
+}
+
+function levelOf(problem: Problem | null): RequestLine["level"] {
+  if (problem === null) return "info";
+  return problem.status >= 500 ? "error" : "warn";
+}
+
+/** Parsers quote what they could not parse, so of a SyntaxError only the name is told. */
+function causeOf({ cause }: Problem): string | null {
+  if (cause === undefined) return null;
+  if (!(cause instanceof Error)) return `not an Error: ${typeof cause}`;
+  return cause instanceof SyntaxError ? cause.name : `${cause.name}: ${withoutSecrets(cause.message)}`;
+}
+
+/** Messages of the platform may quote URLs; a query, or a word as long as a credential, is not for the log. */
+function withoutSecrets(message: string): string {
+  return message.replace(/\?[^\s"']*/g, "?…").replace(/[A-Za-z0-9_-]{32,}/g, "…");
+}
+
+function bounded<Text extends string | null>(text: Text): Text | string {
+  return text !== null && text.length > MAX_LENGTH ? `${text.slice(0, MAX_LENGTH - 1)}…` : text;
+}

@@ -1,0 +1,46 @@
+// Step 3: credential -> principal | null. Asks the one verifier of the credential's kind.
+import type { RequestContext } from "../context.ts";
+import { Problem } from "../problem.ts";
+import type { Credential, CredentialKind, Principal, RejectReason, Verdict } from "../types.ts";
+import type { Match } from "./route.ts";
+
+/** Decides one kind of credential. Throws only when it could not decide. */
+export type Verifier = (credential: Credential, match: Match, context: RequestContext) => Promise<Verdict>;
+
+export type Verifiers = Readonly<Record<CredentialKind, Verifier>>;
+
+/**
+ * Who is calling. On an `auth = "none"` route nobody is asked. A credential that is presented and bad is refused on
+ * optional routes too, unless the site says `on_invalid = "anonymous"`; required routes refuse it in any case.
+ * Does not check role, scopes or permissions (`authorize`). Writes what it learns into the trace.
+ *
+ * @returns `null`: anonymous, which the route permits
+ * @throws Problem `credential_missing`, `credential_invalid`, `store_unavailable`, `keys_unavailable`
+ */
+export async function authenticate(
+  credential: Credential | null,
+  match: Match,
+  context: RequestContext,
+): Promise<Principal | null> {
+  const { route } = match;
+  if (route.auth === "none") return null;
+  if (credential === null) {
+    if (route.auth === "optional") return null;
+    throw new Problem("credential_missing", "no credential");
+  }
+  const { kind } = credential;
+  const { trace } = context;
+  trace.credentialKind = kind;
+  if (!route.accept.includes(kind)) return refuseOrForget("kind_not_accepted", kind, match);
+  const verdict = await context.runtime.verifiers[kind](credential, match, context);
+  if (verdict.kind === "reject") return refuseOrForget(verdict.reason, kind, match);
+  const { principal } = verdict;
+  trace.principalId = principal.id;
+  trace.credentialId = principal.credential.id;
+  return principal;
+}
+
+function refuseOrForget(reason: RejectReason, kind: CredentialKind, { site, route }: Match): null {
+  if (route.auth === "optional" && site.credentials.onInvalid === "anonymous") return null;
+  throw new Problem("credential_invalid", `${kind}: ${reason}`);
+}

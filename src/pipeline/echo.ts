@@ -1,0 +1,35 @@
+// The origin `echo`: answers with the request as an origin would have received it. For development and demonstrations.
+import { base64url } from "jose";
+import type { Site } from "../config/types.ts";
+
+/**
+ * JSON, indented for reading in a terminal: method, URL (path and query), headers as name and value, number of body
+ * bytes, and the payload of the user context, decoded but not verified. The body is counted as it streams by and kept
+ * nowhere. Values of `origin_headers` are secrets between gateway and origin: their names are shown, the values not.
+ */
+export async function echo(request: Request, site: Site): Promise<Response> {
+  const url = new URL(request.url);
+  const secret = new Set(site.originHeaders.map(([name]) => name.toLowerCase()));
+  const received = {
+    method: request.method,
+    url: url.pathname + url.search,
+    headers: [...request.headers].map(([name, value]) => [name, secret.has(name) ? "(hidden)" : value]),
+    bodyBytes: await countBytes(request.body),
+    userContext: decodedPayload(request.headers.get(site.userContext.header)),
+  };
+  return new Response(request.method === "HEAD" ? null : `${JSON.stringify(received, null, 2)}\n`, {
+    headers: { "content-type": "application/json", "cache-control": "no-store" },
+  });
+}
+
+async function countBytes(body: ReadableStream<Uint8Array> | null): Promise<number> {
+  let bytes = 0;
+  if (body !== null) for await (const chunk of body) bytes += chunk.byteLength;
+  return bytes;
+}
+
+function decodedPayload(token: string | null): unknown {
+  const payload = token?.split(".")[1];
+  if (payload === undefined) return null;
+  return JSON.parse(new TextDecoder().decode(base64url.decode(payload)));
+}

@@ -1,0 +1,259 @@
+// Compact JWS access tokens, ours or of a foreign issuer.
+import { compactVerify, errors } from "jose";
+import type { JwtIssuer, Site } from "../../config/types.ts";
+import { hmacKey } from "../../crypto/hmac.ts";
+import { algorithmOfKey, type PublicJwk, readPublicJwk } from "../../crypto/public-jwk.ts";
+import { type BoundedMap, createBoundedMap } from "../../records/bounded-map.ts";
+import type { JwksSource, KeySet } from "../../records/jwks.ts";
+import type { Knowledge, Records } from "../../records/types.ts";
+import type { Principal, RejectReason, Verdict } from "../../types.ts";
+import type { Verifier } from "../authenticate.ts";
+import { readFacts, type TokenFacts, untimely } from "./claims.ts";
+import { type CompactJws, readCompactJws } from "./compact-jws.ts";
+import { highestStep, roleAt, stepOf } from "./role.ts";
+import { readStrictObject } from "./strict-json.ts";
+
+export interface JwtVerifierDeps {
+  readonly records: Pick<Records, "know">;
+  readonly jwks: JwksSource;
+  /** How many verified tokens are remembered for each issuer. */
+  readonly maxRemembered: number;
+}
+
+type Background = (work: Promise<unknown>) => void;
+type Verified = { readonly facts: TokenFacts } | { readonly reason: RejectReason };
+
+/** What is kept for one issuer. Verified facts only, never verdicts; forgotten when the issuer's key set changes. */
+interface IssuerMemory {
+  readonly tokens: BoundedMap<string, { readonly keysVersion: number; readonly facts: TokenFacts }>;
+  readonly staticKeys: KeySet;
+}
+
+/** A token that names no key is tried with this many at most. */
+const MAX_KEYS_TRIED = 4;
+const HMAC_HASHES = { HS256: "SHA-256", HS384: "SHA-384", HS512: "SHA-512" } as const;
+
+/**
+ * Verifies JWTs.
+ *
+ * Checks, in this order: strict compact form (`readCompactJws`); the issuer, chosen by `iss` where the site has several;
+ * `alg` and `typ` on that issuer's lists; the signature, by a key that serves exactly this algorithm; the claims
+ * (`readFacts`); then, unless the site does without, revocation and the user's record.
+ * A token whose signature was checked once is not checked again while the issuer's keys stay the same; its times are.
+ *
+ * Rights: with `users = "none"` those of the token. With `users = "required"` those of the user now, and a role or
+ * permissions claim can only lower them; a token without such a claim does not.
+ *
+ * @see RFC 7519 §7.2, RFC 8725 §3
+ */
+export function createJwtVerifier(deps: JwtVerifierDeps): Verifier {
+  const memories = new WeakMap<JwtIssuer, IssuerMemory>();
+
+  function memoryOf(issuer: JwtIssuer): IssuerMemory {
+    let memory = memories.get(issuer);
+    if (memory === undefined) {
+      const keys = issuer.keys.kind === "static" ? issuer.keys.jwks.map(readPublicJwk) : [];
+      memory = {
+        tokens: createBoundedMap(deps.maxRemembered),
+        staticKeys: { version: 0, keys: keys.filter((key) => key !== null) },
+      };
+      memories.set(issuer, memory);
+    }
+    return memory;
+  }
+
+  /** `null`: not remembered, or verified with keys that are no longer the issuer's. */
+  async function recall(
+    token: string,
+    issuer: JwtIssuer,
+    background: Background,
+  ): Promise<TokenFacts | null> {
+    const known = memoryOf(issuer).tokens.get(token);
+    if (known === undefined) return null;
+    if (issuer.keys.kind !== "jwks") return known.facts;
+    const { version } = await deps.jwks.keySet(issuer.keys.url, null, background);
+    return known.keysVersion === version ? known.facts : null;
+  }
+
+  /** The keys to try, with the version of the set they came from. */
+  async function keysFor(
+    jws: CompactJws,
+    issuer: JwtIssuer,
+    background: Background,
+  ): Promise<{ readonly version: number; readonly keys: readonly (PublicJwk | CryptoKey)[] }> {
+    const source = issuer.keys;
+    if (source.kind === "secret") {
+      const hash = HMAC_HASHES[jws.algorithm as keyof typeof HMAC_HASHES];
+      return { version: 0, keys: hash === undefined ? [] : [await hmacKey(source.secret, hash)] };
+    }
+    if (source.kind === "static") return fittingKeys(memoryOf(issuer).staticKeys, jws, issuer);
+    let set = await deps.jwks.keySet(source.url, null, background);
+    const { keyId } = jws;
+    if (keyId !== null && !set.keys.some((key) => key.kid === keyId)) {
+      set = await deps.jwks.keySet(source.url, keyId, background);
+    }
+    return fittingKeys(set, jws, issuer);
+  }
+
+  async function verify(
+    token: string,
+    jws: CompactJws,
+    issuer: JwtIssuer,
+    nowSeconds: number,
+    background: Background,
+  ): Promise<Verified> {
+    if (!issuer.algorithms.includes(jws.algorithm)) return { reason: "algorithm" };
+    if (!issuer.types.includes(jws.type)) return { reason: "claim" };
+    const { version, keys } = await keysFor(jws, issuer, background);
+    const payload = await verifySignature(token, jws, keys);
+    if (typeof payload === "string") return { reason: payload };
+    const claims = readStrictObject(payload);
+    if (claims === null) return { reason: "malformed" };
+    const read = readFacts(claims, issuer, nowSeconds);
+    if ("facts" in read) memoryOf(issuer).tokens.set(token, { keysVersion: version, facts: read.facts });
+    return read;
+  }
+
+  /** The facts of a good token, whether remembered or verified now. */
+  async function factsOf(
+    token: string,
+    site: Site,
+    nowSeconds: number,
+    background: Background,
+  ): Promise<Verified> {
+    for (const issuer of site.jwtIssuers) {
+      const facts = await recall(token, issuer, background);
+      if (facts === null) continue;
+      const reason = untimely(facts, issuer, nowSeconds);
+      return reason === null ? { facts } : { reason };
+    }
+    const jws = readCompactJws(token);
+    if (jws === null) return { reason: "malformed" };
+    const issuer = chooseIssuer(site.jwtIssuers, jws);
+    return issuer === null ? { reason: "issuer" } : verify(token, jws, issuer, nowSeconds, background);
+  }
+
+  return async (credential, { site, route }, { nowSeconds, background }): Promise<Verdict> => {
+    const verified = await factsOf(credential.value, site, nowSeconds, background);
+    if ("reason" in verified) return { kind: "reject", reason: verified.reason };
+    const { facts } = verified;
+    if (site.users === "none" && site.revocation === "none") {
+      return { kind: "accept", principal: standAlone(facts, site) };
+    }
+    const realm = site.realm.name;
+    const knowledge = await deps.records.know(
+      {
+        lookup: site.users === "required" ? { by: "user", realm, id: facts.subject } : { by: "none" },
+        bearer: {
+          realm,
+          userId: facts.subject,
+          tokenId: facts.tokenId,
+          sessionId: facts.sessionId,
+          issuedAtSeconds: facts.issuedAtSeconds,
+        },
+        freshnessSeconds: route.freshnessSeconds,
+      },
+      background,
+    );
+    return decide(facts, knowledge, site);
+  };
+}
+
+/** By the unverified `iss` where there are several; the one chosen is then verified, `iss` included (RFC 8725 §3.8). */
+function chooseIssuer(issuers: readonly JwtIssuer[], jws: CompactJws): JwtIssuer | null {
+  const [only] = issuers;
+  if (issuers.length <= 1) return only ?? null;
+  const claims = readStrictObject(jws.payload);
+  if (claims === null) return null;
+  const named = Object.hasOwn(claims, "iss") ? claims.iss : null;
+  const candidates = issuers.filter(({ issuer }) => issuer === named);
+  return candidates.find(({ algorithms }) => algorithms.includes(jws.algorithm)) ?? candidates[0] ?? null;
+}
+
+/** Keys that serve the token's algorithm, and have its `kid`; keys without one stand in when none has. */
+function fittingKeys(
+  set: KeySet,
+  jws: CompactJws,
+  issuer: JwtIssuer,
+): { readonly version: number; readonly keys: readonly PublicJwk[] } {
+  const serving = set.keys.filter((key) => algorithmOfKey(key, issuer.algorithms) === jws.algorithm);
+  if (jws.keyId === null) return { version: set.version, keys: serving };
+  const named = serving.filter((key) => key.kid === jws.keyId);
+  const keys = named.length > 0 ? named : serving.filter((key) => key.kid === undefined);
+  return { version: set.version, keys };
+}
+
+/** @returns the payload under the first key that verifies, or why none does */
+async function verifySignature(
+  token: string,
+  jws: CompactJws,
+  keys: readonly (PublicJwk | CryptoKey)[],
+): Promise<Uint8Array | RejectReason> {
+  let reason: RejectReason = "unknown_key";
+  for (const key of keys.slice(0, MAX_KEYS_TRIED)) {
+    try {
+      return (await compactVerify(token, key, { algorithms: [jws.algorithm] })).payload;
+    } catch (error) {
+      reason = reasonOf(error);
+    }
+  }
+  return reason;
+}
+
+/** jose's texts stay here: they are no business of anyone's. A key that cannot be imported is as good as none. */
+function reasonOf(error: unknown): RejectReason {
+  if (error instanceof errors.JWSSignatureVerificationFailed) return "signature";
+  if (error instanceof errors.JOSEAlgNotAllowed || error instanceof errors.JOSENotSupported)
+    return "algorithm";
+  if (error instanceof errors.JWSInvalid) return "malformed";
+  return "unknown_key";
+}
+
+function decide(facts: TokenFacts, knowledge: Knowledge, site: Site): Verdict {
+  if (site.users === "none") {
+    if (knowledge.isRevoked) return { kind: "reject", reason: "revoked" };
+    return { kind: "accept", principal: standAlone(facts, site) };
+  }
+  const { user } = knowledge;
+  if (user === null || user.status === "deleted") return { kind: "reject", reason: "owner_missing" };
+  if (user.id !== facts.subject || user.realm !== site.realm.name) {
+    return { kind: "reject", reason: "owner_missing" };
+  }
+  if (user.status !== "active") return { kind: "reject", reason: "owner_inactive" };
+  if (knowledge.isRevoked) return { kind: "reject", reason: "revoked" };
+  const own = stepOf(user.role, site);
+  const step = facts.roles === null ? own : Math.min(own, highestStep(facts.roles, site));
+  const { permissions } = facts;
+  const principal: Principal = {
+    realm: user.realm,
+    id: user.id,
+    name: user.name ?? user.username,
+    role: roleAt(step, site),
+    permissions:
+      permissions === null ? user.permissions : user.permissions.filter((own) => permissions.includes(own)),
+    attributes: user.attributes,
+    credential: credentialOf(facts),
+  };
+  return { kind: "accept", principal };
+}
+
+function standAlone(facts: TokenFacts, site: Site): Principal {
+  return {
+    realm: site.realm.name,
+    id: facts.subject,
+    name: facts.name,
+    role: roleAt(facts.roles === null ? 0 : highestStep(facts.roles, site), site),
+    permissions: facts.permissions ?? [],
+    attributes: {},
+    credential: credentialOf(facts),
+  };
+}
+
+function credentialOf(facts: TokenFacts): Principal["credential"] {
+  return {
+    kind: "jwt",
+    id: facts.tokenId,
+    scopes: facts.scopes,
+    expiresAtSeconds: Math.floor(facts.expiresAtSeconds),
+  };
+}

@@ -1,0 +1,29 @@
+// Whether a request that carries a cookie was made by a page that may use it (cross-site request forgery).
+import type { RequestContext } from "../../context.ts";
+import type { Match } from "../route.ts";
+
+/**
+ * Whether a request cannot change anything by its method (RFC 9110 §9.2.1). An upgrade can: a WebSocket has no
+ * same-origin policy but the server's, so any page could open one with the user's cookie.
+ */
+export function isSafeRequest(request: Request): boolean {
+  const { method } = request;
+  const isSafeMethod = method === "GET" || method === "HEAD" || method === "OPTIONS";
+  return isSafeMethod && request.headers.get("upgrade") === null;
+}
+
+/**
+ * Whether the headers a browser sets, and no page can, say that the request comes from this very origin or from one that
+ * the site's CORS rules allow with credentials. A request without such headers does not.
+ *
+ * @see Fetch standard, `Origin`; W3C Fetch Metadata, `Sec-Fetch-Site`
+ */
+export function isFromAllowedOrigin({ site }: Match, { arrival }: RequestContext): boolean {
+  const { headers } = arrival.request;
+  const origin = headers.get("origin");
+  const fetchSite = headers.get("sec-fetch-site");
+  const isSameSiteByMetadata = fetchSite === "same-origin" || fetchSite === "none";
+  if (origin === null) return isSameSiteByMetadata;
+  if (site.cors?.allowCredentials === true && site.cors.allowOrigins.includes(origin)) return origin !== "*";
+  return origin === arrival.url.origin && (fetchSite === null || isSameSiteByMetadata);
+}

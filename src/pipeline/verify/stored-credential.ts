@@ -1,0 +1,70 @@
+// What API keys, PATs and sessions have in common: a record of the credential, read together with its owner.
+import type { RequestContext } from "../../context.ts";
+import type { CredentialRecord, Knowledge, UserRecord } from "../../records/types.ts";
+import type { Credential, Principal, RejectReason, Verdict } from "../../types.ts";
+import type { Match } from "../route.ts";
+import { isAddressAllowed } from "./ip-allow.ts";
+import { roleAt, stepOf } from "./role.ts";
+import { wrongUserHeader } from "./user-header.ts";
+
+/**
+ * Decides about a stored credential by what is known of it. Checks that the record is of the presented kind and of the
+ * site's realm; its status; its expiry (refused from that second on); that its owner exists and is active; revocation;
+ * the client's address; for PATs and sessions, the user header where the site asks for it.
+ * Does not check that the secret is the record's: callers have.
+ */
+export function decideByRecord(
+  knowledge: Knowledge,
+  credential: Credential,
+  match: Match,
+  context: RequestContext,
+): Verdict {
+  const record = knowledge.credential;
+  if (record === null || record.kind !== credential.kind || record.realm !== match.site.realm.name) {
+    return { kind: "reject", reason: "unknown" };
+  }
+  const { user } = record;
+  if (record.status !== "active") return { kind: "reject", reason: record.status };
+  if (record.expiresAtSeconds !== null && context.nowSeconds >= record.expiresAtSeconds) {
+    return { kind: "reject", reason: "expired" };
+  }
+  if (!isOwner(user, record)) return { kind: "reject", reason: "owner_missing" };
+  if (user.status !== "active") return { kind: "reject", reason: "owner_inactive" };
+  if (knowledge.isRevoked) return { kind: "reject", reason: "revoked" };
+  if (!isAddressAllowed(context.clientAddress, record.ipAllow)) return { kind: "reject", reason: "address" };
+  const reason = wrongOwnerClaim(credential, record, match);
+  if (reason !== null) return { kind: "reject", reason };
+  return { kind: "accept", principal: principalOf(record, user, match) };
+}
+
+function isOwner(user: UserRecord | null, record: CredentialRecord): user is UserRecord {
+  return (
+    user !== null && user.status !== "deleted" && user.id === record.userId && user.realm === record.realm
+  );
+}
+
+function wrongOwnerClaim(
+  credential: Credential,
+  record: CredentialRecord,
+  { site }: Match,
+): RejectReason | null {
+  if (credential.kind === "api_key" || site.credentials.userHeader === null) return null;
+  return wrongUserHeader(credential.claimedUserId, record.userId);
+}
+
+function principalOf(record: CredentialRecord, user: UserRecord, { site }: Match): Principal {
+  return {
+    realm: user.realm,
+    id: user.id,
+    name: user.name ?? user.username,
+    role: roleAt(stepOf(user.role, site), site),
+    permissions: user.permissions,
+    attributes: user.attributes,
+    credential: {
+      kind: record.kind,
+      id: record.id,
+      scopes: record.scopes,
+      expiresAtSeconds: record.expiresAtSeconds,
+    },
+  };
+}
