@@ -1,0 +1,121 @@
+// What `npm run check` says about a configuration. No files here: text in, text out.
+import { createIssues } from "../src/config/issue.ts";
+import { loadConfig } from "../src/config/load.ts";
+import { type PolicyFile, parsePolicyFile } from "./policy-file.ts";
+import { aligned, issueLines, policyTable } from "./policy-table.ts";
+import { standIn } from "./stand-ins.ts";
+
+/** Cloudflare's caps; `wrangler deploy --dry-run` does not know them. */
+const MAX_VARIABLE_BYTES = 5_000;
+const MAX_VARIABLES_FREE = 64;
+const MAX_VARIABLES_PAID = 128;
+
+export interface PolicySource {
+  /** How the file is called in what is printed. */
+  readonly fileName: string;
+  readonly text: string;
+  /** `null`: the top level. */
+  readonly environment: string | null;
+  /** Secrets known here, from `.dev.vars`. Others get stand-ins, and are listed. */
+  readonly secrets: Readonly<Record<string, string | undefined>>;
+  readonly secretsFileName: string;
+}
+
+export interface Report {
+  readonly ok: boolean;
+  readonly lines: readonly string[];
+}
+
+/**
+ * Every problem at once, or the compiled route table, the secrets that must exist, and warnings.
+ * @throws UnreadablePolicy
+ */
+export function checkPolicy(source: PolicySource): Report {
+  const policy = parsePolicyFile(source.text, source.environment);
+  const needed = new Set<string>();
+  const result = loadConfig({ ...policy.bindings, ...policy.variables }, (need) => {
+    const secret = source.secrets[need.name] ?? standIn(need);
+    if (secret !== undefined) needed.add(need.name);
+    return secret;
+  });
+  const platform = checkPlatform(policy, needed.size);
+  for (const name of needed) {
+    if (!Object.hasOwn(policy.variables, name)) continue;
+    platform.add(
+      name,
+      "is a secret, and [vars] is no place for it: use .dev.vars here and wrangler secret put there",
+    );
+  }
+  const title =
+    source.environment === null ? source.fileName : `${source.fileName} [env.${source.environment}]`;
+  const problems = [...(result.ok ? [] : result.issues), ...platform.problems];
+  if (!result.ok || problems.length > 0) {
+    const count = problems.length === 1 ? "1 problem" : `${problems.length} problems`;
+    const notes = section("Warnings:", issueLines(platform.warnings));
+    return { ok: false, lines: [`${title}: ${count}`, ...issueLines(problems), ...notes] };
+  }
+  const warnings = [...result.warnings, ...platform.warnings];
+  return {
+    ok: true,
+    lines: [
+      `${title}: the configuration is valid`,
+      ...section("", policyTable(result.config)),
+      ...section("Secrets this configuration needs:", secretLines([...needed], source)),
+      ...section("Warnings:", issueLines(warnings)),
+    ],
+  };
+}
+
+function checkPlatform(policy: PolicyFile, secretCount: number) {
+  const issues = createIssues();
+  for (const [name, value] of Object.entries(policy.variables)) {
+    const bytes = Buffer.byteLength(typeof value === "string" ? value : JSON.stringify(value));
+    if (bytes <= MAX_VARIABLE_BYTES) continue;
+    const mend = /^SITE_[A-Z0-9_]+$/.test(name) ? `; move rows into ${name.replace(/__.*/, "")}__MORE` : "";
+    issues.add(name, `is ${bytes} bytes of JSON, and Cloudflare takes ${MAX_VARIABLE_BYTES}${mend}`);
+  }
+  const count = Object.keys(policy.variables).length + secretCount;
+  if (count > MAX_VARIABLES_PAID) {
+    issues.add(
+      "vars",
+      `there are ${count} variables and secrets, and Cloudflare takes ${MAX_VARIABLES_PAID}`,
+    );
+  } else if (count > MAX_VARIABLES_FREE) {
+    issues.warn(
+      "vars",
+      `there are ${count} variables and secrets: the free plan takes ${MAX_VARIABLES_FREE}`,
+    );
+  }
+  if (policy.isCached) {
+    issues.add(
+      "cache.enabled",
+      "must not be true: a cache in front of the gateway answers one caller with another's data",
+    );
+  }
+  const missing = policy.notInherited.filter((name) => /^(GATEWAY|SITE_)/.test(name));
+  if (missing.length > 0) {
+    issues.warn(
+      "vars",
+      `${missing.join(", ")} of the top level do not count here: [env.*] does not inherit variables`,
+    );
+  }
+  return issues;
+}
+
+function secretLines(names: readonly string[], source: PolicySource): readonly string[] {
+  return aligned(
+    names
+      .toSorted()
+      .map((name) => [
+        name,
+        source.secrets[name] === undefined
+          ? `not checked: npx wrangler secret put ${name}${source.environment === null ? "" : ` --env ${source.environment}`}`
+          : `checked: ${source.secretsFileName}`,
+      ]),
+  );
+}
+
+function section(heading: string, lines: readonly string[]): readonly string[] {
+  if (lines.length === 0) return [];
+  return heading === "" ? ["", ...lines] : ["", heading, ...lines];
+}

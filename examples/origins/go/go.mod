@@ -1,0 +1,3 @@
+module postern-origin-example
+
+go 1.19

@@ -1,0 +1,194 @@
+// What a newcomer runs: `npm start`, the curl lines it prints, Ctrl-C, and `npm start` again.
+import { type ChildProcess, spawn } from "node:child_process";
+import { once } from "node:events";
+import { mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs";
+import { connect, createServer } from "node:net";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { afterAll, describe, expect, it } from "vitest";
+
+const SCRIPT = fileURLToPath(new URL("../../cli/start.ts", import.meta.url));
+const TIMEOUT_MS = 300_000;
+const state = mkdtempSync(join(tmpdir(), "postern-start-"));
+const started: ChildProcess[] = [];
+
+interface Running {
+  readonly child: ChildProcess;
+  readonly exited: Promise<number | null>;
+  readonly address: string;
+  /** Everything printed so far. */
+  readonly output: () => string;
+}
+
+interface CurlLine {
+  readonly status: number;
+  readonly why: string;
+  readonly method: string;
+  readonly url: string;
+  readonly headers: readonly (readonly [string, string])[];
+}
+
+async function start(...args: readonly string[]): Promise<Running> {
+  const child = spawn(process.execPath, [SCRIPT, "--state", state, ...args], {
+    stdio: ["ignore", "pipe", "pipe"],
+  });
+  started.push(child);
+  let output = "";
+  for (const stream of [child.stdout, child.stderr]) stream?.on("data", (chunk) => (output += chunk));
+  const exited = once(child, "close").then(([code]) => code as number | null);
+  const ready = new Promise<string>((resolve) => {
+    child.stdout?.on("data", () => {
+      const address = output.match(/Postern is ready on (http:\S+)/)?.[1];
+      if (address !== undefined) resolve(address);
+    });
+  });
+  const address = await Promise.race([
+    ready,
+    exited.then((code) => Promise.reject(new Error(`exit code ${code}:\n${output}`))),
+  ]);
+  return { child, exited, address, output: () => output };
+}
+
+/** Takes a printed line apart as a shell would: words, and words in single quotes. */
+function parseCurlLines(output: string): readonly CurlLine[] {
+  return [...output.matchAll(/^# (\d{3}) {2}(.*)\ncurl (.*)$/gm)].map(
+    ([, status = "", why = "", line = ""]) => {
+      const words = [...line.matchAll(/'([^']*)'|(\S+)/g)].map(([, quoted, plain]) => quoted ?? plain ?? "");
+      let method = "GET";
+      const headers: (readonly [string, string])[] = [];
+      let url = "";
+      for (let at = 0; at < words.length; at += 1) {
+        const word = words[at] ?? "";
+        if (word === "-i") continue;
+        if (word === "-X") method = words[++at] ?? "";
+        else if (word === "-H") {
+          const [name = "", value = ""] = (words[++at] ?? "").split(/: (.*)/);
+          headers.push([name, value]);
+        } else url = word;
+      }
+      return { status: Number(status), why, method, url, headers };
+    },
+  );
+}
+
+const request = ({ url, method, headers }: CurlLine) =>
+  fetch(url, { method, headers: headers.map(([name, value]) => [name, value] as [string, string]) });
+
+function isListening(address: string): Promise<boolean> {
+  const { hostname, port } = new URL(address);
+  return new Promise((resolve) => {
+    const socket = connect(Number(port), hostname);
+    socket.once("connect", () => resolve(true)).once("error", () => resolve(false));
+    socket.once("connect", () => socket.destroy());
+  });
+}
+
+/** Process ids of everything below a process, from /proc. */
+function descendants(pid: number): readonly number[] {
+  const parents = new Map<number, number>();
+  for (const name of readdirSync("/proc").filter((entry) => /^\d+$/.test(entry))) {
+    try {
+      const stat = readFileSync(`/proc/${name}/stat`, "utf8");
+      parents.set(Number(name), Number(stat.slice(stat.lastIndexOf(")") + 2).split(" ")[1]));
+    } catch {
+      // Ended meanwhile.
+    }
+  }
+  const children = [...parents].filter(([, parent]) => parent === pid).map(([child]) => child);
+  return children.flatMap((child) => [child, ...descendants(child)]);
+}
+
+const isAlive = (pid: number) => {
+  try {
+    return !/^State:\s+Z/m.test(readFileSync(`/proc/${pid}/status`, "utf8"));
+  } catch {
+    return false;
+  }
+};
+
+afterAll(() => {
+  for (const child of started) child.kill("SIGKILL");
+  rmSync(state, { recursive: true, force: true });
+});
+
+describe("npm start", () => {
+  let firstLines: readonly CurlLine[] = [];
+  let firstSecrets = "";
+
+  it(
+    "prints curl lines whose answers are what it says",
+    async () => {
+      const running = await start("--port", "0");
+      firstLines = parseCurlLines(running.output());
+      firstSecrets = readFileSync(join(state, ".dev.vars"), "utf8");
+
+      expect(new Set(firstLines.map(({ status }) => status))).toEqual(new Set([200, 401, 403, 404]));
+      for (const line of firstLines) {
+        const response = await request(line);
+        const body = (await response.json()) as Record<string, unknown>;
+        expect({ why: line.why, status: response.status, body }).toMatchObject({ status: line.status });
+        if (line.status === 401) expect(response.headers.get("www-authenticate")).toMatch(/^Bearer/);
+      }
+
+      const below = descendants(running.child.pid ?? 0);
+      expect(below.length).toBeGreaterThan(1);
+      running.child.kill("SIGINT");
+      expect(await running.exited).toBe(0);
+      expect(await isListening(running.address)).toBe(false);
+      expect(below.filter(isAlive)).toEqual([]);
+    },
+    TIMEOUT_MS,
+  );
+
+  it(
+    "keeps data and credentials over a restart, and stores none of them in the clear",
+    async () => {
+      const running = await start("--port", "0");
+      expect(readFileSync(join(state, ".dev.vars"), "utf8")).toBe(firstSecrets);
+      expect(running.output()).not.toContain("seeded");
+
+      const { origin } = new URL(running.address);
+      const old = firstLines.filter(({ status, why }) => status === 200 && !why.includes("JWT"));
+      for (const line of old) {
+        const response = await request({ ...line, url: origin + new URL(line.url).pathname });
+        expect({ why: line.why, status: response.status }).toEqual({ why: line.why, status: 200 });
+        await response.body?.cancel();
+      }
+
+      const files = readdirSync(state, { recursive: true, withFileTypes: true }).filter((entry) =>
+        entry.isFile(),
+      );
+      const stored = files.map((file) => readFileSync(join(file.parentPath, file.name), "latin1")).join("\n");
+      const secrets = old.flatMap(({ headers }) =>
+        headers
+          .filter(([name]) => name !== "New-Api-User")
+          .map(([, value]) => value.split(/[ .]/).at(-1) ?? ""),
+      );
+      expect(secrets.length).toBeGreaterThan(3);
+      for (const secret of secrets) expect(stored.includes(secret)).toBe(false);
+
+      const [wrangler = 0] = descendants(running.child.pid ?? 0);
+      const below = descendants(running.child.pid ?? 0);
+      process.kill(wrangler, "SIGKILL");
+      expect(await running.exited).toBe(1);
+      expect(running.output()).toContain("wrangler ended by itself");
+      expect(await isListening(running.address)).toBe(false);
+      expect(below.filter(isAlive)).toEqual([]);
+    },
+    TIMEOUT_MS,
+  );
+
+  it(
+    "refuses a port that is taken, and leaves nothing behind",
+    async () => {
+      const server = createServer().listen(0, "127.0.0.1");
+      await once(server, "listening");
+      const address = server.address();
+      const port = typeof address === "object" && address !== null ? address.port : 0;
+      await expect(start("--port", String(port))).rejects.toThrow(`port ${port} is taken`);
+      server.close();
+    },
+    TIMEOUT_MS,
+  );
+});
