@@ -32,8 +32,9 @@ export async function fetchJwks(url: URL, fetcher: typeof fetch): Promise<readon
 }
 
 /**
- * The usable keys of a parsed JWK set (RFC 7517 §5); unusable ones are left out, as §5 asks.
- * @throws Error for what is not a set, or holds more than 100 keys
+ * The usable keys of a parsed JWK set (RFC 7517 §5); unusable ones are left out, as §5 asks. A set without any is a
+ * fault at the issuer, not a revocation of everything: the last good set goes on.
+ * @throws Error for what is not a set, holds no usable key, or more than 100
  */
 export function readJwks(value: unknown): readonly PublicJwk[] {
   if (typeof value !== "object" || value === null || !("keys" in value) || !Array.isArray(value.keys)) {
@@ -45,6 +46,7 @@ export function readJwks(value: unknown): readonly PublicJwk[] {
     const key = readPublicJwk(entry);
     if (key !== null) keys.push(key);
   }
+  if (keys.length === 0) throw new Error("key set holds no usable key");
   return keys;
 }
 

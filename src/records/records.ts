@@ -169,7 +169,9 @@ export function createRecords(dependencies: RecordsDependencies): Records {
       const knowledge = await conclude(entry, demand);
       if (mayReuse && !isFresh(freshnessSeconds)) continue;
       if (kv !== null && key !== null && isNews && mayReuse && isFound(entry)) {
-        background(kv.put(key, entry).catch(() => {})); // a failed write costs another isolate a read of D1
+        // A failed write costs another isolate a read of D1, nothing more.
+        const keep = () => kv.put(key, entry).catch(() => {});
+        background(dependencies.afterForwarding().then(keep));
       }
       return knowledge;
     }

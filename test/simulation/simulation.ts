@@ -220,7 +220,7 @@ export async function simulate(seed: number, weather: Weather, code: Code): Prom
     for (let i = world.between(3, 12); i > 0; i -= 1) await change();
   }
 
-  const prune = () => writes.pruneChanges(nowSeconds() - world.pick([0, 5, 60]), world.between(1, 50));
+  const prune = () => writes.pruneChanges(nowSeconds() - world.pick([0, 5, 60]), world.between(1, 8));
 
   let backup: Backup | null = null;
   async function restore(): Promise<void> {
@@ -241,7 +241,7 @@ export async function simulate(seed: number, weather: Weather, code: Code): Prom
     world.schedule(world.between(0, highMs), again);
   }
 
-  const freshnesses = weather === "rough" ? [0, 1, 1, 5, 30] : [0, 5, 30];
+  const freshnesses = weather === "rough" ? [0, 1, 1, 1, 5, 30] : [0, 5, 30];
 
   /** One who comes back after a while and wants everything: what slept meanwhile must not be taken for the present. */
   function visit(isolate: number): void {
@@ -259,13 +259,13 @@ export async function simulate(seed: number, weather: Weather, code: Code): Prom
     void ask(0, target, freshness);
     if (world.chance(0.3)) world.schedule(world.between(0, 40), () => void ask(0, target, freshness));
   });
-  every(4_000, 15_000, () => {
+  every(2_000, 9_000, () => {
     isolates[1] = startIsolate();
     visit(1);
   });
   every(1, 300, () => world.chance(0.2) && void ask(1, world.pick(TARGETS), world.pick(freshnesses)));
   every(6_000, 60_000, () => visit(2));
-  every(6_000, 15_000, () => visit(3));
+  every(3_000, 9_000, () => visit(3));
   if (weather === "unannounced") {
     // One restore to an earlier state, then nothing is written: only the feed's head tells.
     for (let atMs = 500; atMs < 20_000; atMs += 1_500) world.schedule(atMs, () => void change());

@@ -48,11 +48,12 @@ describe("requirement 14: one fetch of a key set", () => {
     await expect(load(() => new Response(new Uint8Array([0x7b, 0xff, 0x7d])))).rejects.toThrow();
   });
 
-  it("leaves out what it cannot use, and takes an empty set for what it is", async () => {
+  it("leaves out what it cannot use, and refuses a set without a usable key", async () => {
     expect(readJwks({ keys: [{ kty: "oct", k: "AAAA" }, null, "x", KEY, { ...KEY, use: "enc" }] })).toEqual([
       KEY,
     ]);
-    expect(readJwks({ keys: [] })).toEqual([]);
+    expect(() => readJwks({ keys: [] })).toThrow("no usable key");
+    expect(() => readJwks({ keys: [{ kty: "oct", k: "AAAA" }] })).toThrow("no usable key");
   });
 
   it("accepts 100 keys and refuses 101", () => {
