@@ -2,7 +2,7 @@
 import { loadConfig } from "./config/load.ts";
 import type { Config } from "./config/types.ts";
 import type { Runtime } from "./context.ts";
-import type { Limiter } from "./pipeline/limit.ts";
+import { COUNT_DEADLINE_MS, type Limiter } from "./pipeline/limit.ts";
 import { buildRouteIndex } from "./pipeline/route.ts";
 import { createContextSigner } from "./pipeline/user-context.ts";
 import { createVerifiers } from "./pipeline/verify/verifiers.ts";
@@ -40,7 +40,7 @@ export function createRuntime(env: Env): Runtime {
     routes: buildRouteIndex(config),
     verifiers: createVerifiers({ config, records, jwks }),
     signer: createContextSigner(config),
-    limiter: env.DB === undefined ? createNoLimiter() : createLimiter(env.DB),
+    limiter: env.DB === undefined ? createNoLimiter() : createTimelyLimiter(env.DB),
     forwarding: { fetch: (...input) => fetch(...input) },
   };
 }
@@ -81,6 +81,11 @@ function createNoRecords(): Records {
       throw new Problem("store_unavailable", "no D1 database is bound as DB");
     },
   };
+}
+
+function createTimelyLimiter(database: D1Database): Limiter {
+  const limiter = createLimiter(database);
+  return { take: (...count) => cutOff(limiter.take(...count), COUNT_DEADLINE_MS) };
 }
 
 function createNoLimiter(): Limiter {

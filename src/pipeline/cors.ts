@@ -77,8 +77,8 @@ export function addCorsHeaders(headers: Headers, match: Match, request: Request)
 /** The value for `Access-Control-Allow-Origin`; origins compare exactly, as browsers serialize them. */
 function grantedOrigin(cors: Cors, origin: string | null): string | null {
   if (origin === null) return null;
-  if (cors.allowOrigins.includes(origin)) return origin === "*" ? null : origin;
-  return cors.allowOrigins.includes("*") ? "*" : null;
+  if (cors.allowOrigins.includes("*")) return "*";
+  return cors.allowOrigins.includes(origin) ? origin : null;
 }
 
 /** Any origin with credentials would be every site acting for the user: `*` never gets them. */

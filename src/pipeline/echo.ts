@@ -2,6 +2,8 @@
 import { base64url } from "jose";
 import type { Site } from "../config/types.ts";
 
+const BUFFER_BYTES = 64 * 1024;
+
 /**
  * JSON, indented for reading in a terminal: method, URL (path and query), headers as name and value, number of body
  * bytes, and the payload of the user context, decoded but not verified. The body is counted as it streams by and kept
@@ -22,10 +24,17 @@ export async function echo(request: Request, site: Site): Promise<Response> {
   });
 }
 
+/** Reads into one buffer again and again: chunks of their own would pile up until they are collected. */
 async function countBytes(body: ReadableStream<Uint8Array> | null): Promise<number> {
+  if (body === null) return 0;
+  const reader = body.getReader({ mode: "byob" });
   let bytes = 0;
-  if (body !== null) for await (const chunk of body) bytes += chunk.byteLength;
-  return bytes;
+  for (let buffer = new ArrayBuffer(BUFFER_BYTES); ; ) {
+    const { done, value } = await reader.read(new Uint8Array(buffer));
+    if (done || value === undefined) return bytes;
+    bytes += value.byteLength;
+    buffer = value.buffer as ArrayBuffer;
+  }
 }
 
 function decodedPayload(token: string | null): unknown {

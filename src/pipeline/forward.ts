@@ -82,14 +82,23 @@ async function sendInTime(
   const controller = new AbortController();
   let timer: ReturnType<typeof setTimeout> | null = null;
   let isAnswered = false;
-  const startTimer = (): void => {
-    if (!isAnswered) timer = setTimeout(() => controller.abort(), firstByteSeconds * 1000);
+  let isLate = false;
+  const onBodyEnd = (isWhole: boolean): void => {
+    if (isAnswered) return;
+    if (!isWhole) {
+      controller.abort();
+      return;
+    }
+    timer = setTimeout(() => {
+      isLate = true;
+      controller.abort();
+    }, firstByteSeconds * 1000);
   };
-  const request = observeBodyEnd(upstream, startTimer);
+  const request = observeBodyEnd(upstream, onBodyEnd);
   try {
     return await send(request, { ...init, signal: controller.signal });
   } catch (error) {
-    if (controller.signal.aborted) throw new Problem("origin_timeout", `no answer in ${firstByteSeconds} s`);
+    if (isLate) throw new Problem("origin_timeout", `no answer in ${firstByteSeconds} s`);
     throw new Problem("origin_unreachable", "fetch failed", { cause: error });
   } finally {
     isAnswered = true;
@@ -98,16 +107,18 @@ async function sendInTime(
 }
 
 /** The same request; `onEnd` is called once its body has been taken by the transport, at once if there is none. */
-function observeBodyEnd(request: Request, onEnd: () => void): Request {
+function observeBodyEnd(request: Request, onEnd: (isWhole: boolean) => void): Request {
   const { body, method } = request;
   // A body on GET or HEAD cannot be given to a new Request; there, time counts from the start.
   if (body === null || method === "GET" || method === "HEAD") {
-    onEnd();
+    onEnd(true);
     return request;
   }
   const { readable, writable } = identityStream(request.headers);
-  // A body that breaks off fails the fetch; nothing is left to say about it here.
-  body.pipeTo(writable).then(onEnd, () => {});
+  body.pipeTo(writable).then(
+    () => onEnd(true),
+    () => onEnd(false),
+  );
   return new Request(request, { body: readable });
 }
 
@@ -140,6 +151,7 @@ function limitedBody(
     maxStreamSeconds * 1000,
   );
   const { readable, writable } = identityStream(headers);
+  // An answer that breaks off breaks off for the client, too; nothing is left to say about it.
   const piped = body.pipeTo(writable, { signal: controller.signal }).catch(() => {});
   context.background(piped.finally(() => clearTimeout(timer)));
   return readable;

@@ -1,5 +1,5 @@
 // Rate limits a route asks for: a Cloudflare rate-limit binding, or an exact count in D1.
-import type { LimitSubject } from "../config/types.ts";
+import type { LimitSubject, Route } from "../config/types.ts";
 import type { RequestContext } from "../context.ts";
 import { Problem } from "../problem.ts";
 import type { Principal } from "../types.ts";
@@ -14,6 +14,9 @@ export interface Limiter {
     nowSeconds: number,
   ): Promise<{ readonly success: boolean; readonly retryAfterSeconds: number }>;
 }
+
+/** A count that has not come by then is given up. */
+export const COUNT_DEADLINE_MS = 2_000;
 
 /** The shorter of the two periods a binding can have; which one it has, a Worker cannot see. */
 const BINDING_RETRY_AFTER_SECONDS = 10;
@@ -47,6 +50,14 @@ export async function enforceLimit(
   if (!taken.success) {
     throw new Problem("rate_limited", `by ${subject[0]}`, { retryAfterSeconds: taken.retryAfterSeconds });
   }
+}
+
+/**
+ * How old knowledge may be when a caller is looked up, seconds: the route's bound, less the time that counting may take
+ * afterwards, so that the bound holds when the request is forwarded.
+ */
+export function freshnessBeforeLimit({ freshnessSeconds, limit }: Route): number {
+  return limit === null ? freshnessSeconds : Math.max(0, freshnessSeconds - COUNT_DEADLINE_MS / 1_000);
 }
 
 function subjectOf(

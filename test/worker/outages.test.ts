@@ -129,6 +129,44 @@ describe("an exact limit", () => {
     expect(statuses.filter((status) => status === 429)).toHaveLength(23);
     expect((await gateway.fetch("/x", from("192.0.2.2"))).status).toBe(200);
   });
+
+  it.each(["failing", "hanging"] as const)(
+    "that cannot be counted, D1 %s, is 503 and not a pass",
+    async (fault) => {
+      const gateway = startGateway({ vars: limited(7) });
+      gateway.faults.d1 = fault;
+      expect(await answerOf(gateway, "/x", from("192.0.2.1"))).toEqual(UNAVAILABLE);
+    },
+  );
+
+  it("holds the caller's knowledge to a bound that still holds after the count", async () => {
+    vi.useFakeTimers({ toFake: ["Date"], now: 1_800_000_000_000 });
+    try {
+      const routes = [
+        {
+          path: "/*",
+          auth: "required",
+          limit: { exact: true, requests: 9, per_seconds: 60, by: "principal" },
+        },
+      ];
+      const gateway = startGateway({ vars: { SITE_TEST: { ...SITE, routes } } });
+      const init = bearer(await addApiKey("k1"));
+      expect((await answerOf(gateway, "/x", init)).status).toBe(200);
+      const reads = async (afterMs: number) => {
+        gateway.counts.d1 = 0;
+        vi.setSystemTime(1_800_000_000_000 + afterMs);
+        const response = await gateway.fetch("/x", init);
+        const count = gateway.counts.d1;
+        await gateway.settle();
+        return [response.status, count];
+      };
+      // One count each; at 28 s a read of the record before it.
+      expect(await reads(8_000)).toEqual([200, 1]);
+      expect(await reads(28_000)).toEqual([200, 2]);
+    } finally {
+      vi.useRealTimers();
+    }
+  });
 });
 
 describe("a JWKS endpoint", () => {

@@ -8,6 +8,7 @@ import type { JwksSource, KeySet } from "../../records/jwks.ts";
 import type { Knowledge, Records } from "../../records/types.ts";
 import type { Principal, RejectReason, Verdict } from "../../types.ts";
 import type { Verifier } from "../authenticate.ts";
+import { freshnessBeforeLimit } from "../limit.ts";
 import { readFacts, type TokenFacts, untimely } from "./claims.ts";
 import { type CompactJws, readCompactJws } from "./compact-jws.ts";
 import { highestStep, roleAt, stepOf } from "./role.ts";
@@ -151,7 +152,7 @@ export function createJwtVerifier(deps: JwtVerifierDeps): Verifier {
           sessionId: facts.sessionId,
           issuedAtSeconds: facts.issuedAtSeconds,
         },
-        freshnessSeconds: route.freshnessSeconds,
+        freshnessSeconds: freshnessBeforeLimit(route),
       },
       background,
     );

@@ -5,6 +5,7 @@ import { storedDigests } from "../../crypto/digest.ts";
 import { createBoundedMap } from "../../records/bounded-map.ts";
 import type { Records } from "../../records/types.ts";
 import type { Verifier } from "../authenticate.ts";
+import { freshnessBeforeLimit } from "../limit.ts";
 import { isFromAllowedOrigin, isSafeRequest } from "./same-origin.ts";
 import { decideByRecord } from "./stored-credential.ts";
 
@@ -36,7 +37,7 @@ export function createSessionVerifier({ records, secrets }: SessionVerifierDeps)
       {
         lookup: { by: "session", realm: match.site.realm.name, id: value.slice(0, dot) },
         bearer: null,
-        freshnessSeconds: match.route.freshnessSeconds,
+        freshnessSeconds: freshnessBeforeLimit(match.route),
       },
       context.background,
     );

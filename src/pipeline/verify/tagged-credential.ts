@@ -6,6 +6,7 @@ import { createBoundedMap } from "../../records/bounded-map.ts";
 import type { Records } from "../../records/types.ts";
 import type { Credential, Verdict } from "../../types.ts";
 import type { Verifier } from "../authenticate.ts";
+import { freshnessBeforeLimit } from "../limit.ts";
 import { decideByRecord } from "./stored-credential.ts";
 
 export interface TaggedCredentialDeps {
@@ -56,7 +57,7 @@ export function createTaggedVerifier(kind: TaggedKind, prefix: string, deps: Tag
       {
         lookup: { by: "digest", kind, realm: realm.name, digests },
         bearer: null,
-        freshnessSeconds: match.route.freshnessSeconds,
+        freshnessSeconds: freshnessBeforeLimit(match.route),
       },
       context.background,
     );

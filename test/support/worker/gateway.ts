@@ -51,7 +51,11 @@ export const SITE = {
   ],
 } as const;
 
-export const GATEWAY = { issuer: "https://auth.example.com", environment: "development", freshness_seconds: 30 };
+export const GATEWAY = {
+  issuer: "https://auth.example.com",
+  environment: "development",
+  freshness_seconds: 30,
+};
 
 /** What stands between the app and its stores: counts every operation, and fails or hangs on demand. */
 export interface Faults {
@@ -96,8 +100,16 @@ export function startGateway({ vars = {}, kv = KV, origin }: GatewayOptions = {}
     return work();
   }
 
+  /** Statements of a batch have to be D1's own; those run by themselves are counted one by one. */
+  const watchedStatement = (statement: D1PreparedStatement): object => ({
+    bind: (...values: unknown[]) => watchedStatement(statement.bind(...values)),
+    first: () => through("d1", () => statement.first()),
+  });
   const watchedD1 = (database: D1Database | D1DatabaseSession) => ({
-    prepare: (query: string) => database.prepare(query),
+    prepare: (query: string) => {
+      const statement = database.prepare(query);
+      return query.startsWith("INSERT INTO rate_windows") ? watchedStatement(statement) : statement;
+    },
     batch: (statements: D1PreparedStatement[]) => through("d1", () => database.batch(statements)),
     withSession: (bookmark: string) => watchedD1((database as D1Database).withSession(bookmark)),
   });
