@@ -94,10 +94,7 @@ function checkPlatform(policy: PolicyFile, secretCount: number) {
   }
   const missing = policy.notInherited.filter((name) => /^(GATEWAY|SITE_)/.test(name));
   if (missing.length > 0) {
-    issues.warn(
-      "vars",
-      `${missing.join(", ")} of the top level do not count here: [env.*] does not inherit variables`,
-    );
+    issues.warn("vars", `not inherited from the top level, as [env.*] has its own: ${missing.join(", ")}`);
   }
   return issues;
 }

@@ -4,7 +4,7 @@ import { compareSpecificity } from "../src/config/specificity.ts";
 import type { Config, Limit, Origin, Route, Site } from "../src/config/types.ts";
 import { ambiguityNames } from "../src/pipeline/path.ts";
 
-const HEADINGS = ["METHOD", "PATH", "AUTH", "ACCEPT", "DEMANDS", "FRESHNESS", "MODE", "ROUTE"];
+const HEADINGS = ["METHOD", "PATH", "AUTH", "ACCEPT", "FRESHNESS", "MODE", "ROUTE", "DEMANDS"];
 
 /** Every site with its routes, as lines. */
 export function policyTable(config: Config): readonly string[] {
@@ -39,10 +39,11 @@ function siteTable(site: Site): readonly string[] {
     (a, b) =>
       compareSpecificity(a, b) || compareText(a.path, b.path) || compareText(methodsOf(a), methodsOf(b)),
   );
+  const isCovered = site.routes.some((route) => route.path === "/*" && route.methods.length === 0);
   const rest = site.unmatched === "forward" ? row(site, site.unmatchedRoute) : refusedRow(site);
   return [
     `site ${site.name}: ${place} -> ${originText(site.origin)} (${facts.join(", ")})`,
-    ...aligned([HEADINGS, ...routes.map((route) => row(site, route)), rest]),
+    ...aligned([HEADINGS, ...routes.map((route) => row(site, route)), ...(isCovered ? [] : [rest])]),
   ];
 }
 
@@ -53,15 +54,15 @@ function row(site: Site, route: Route): readonly string[] {
     site.basePath + route.path,
     route.auth,
     route.accept.join(" ") || "-",
-    demandsOf(site, route).join("; ") || "-",
     isAsked && site.revocation === "feed" ? `${route.freshnessSeconds} s` : "-",
     route.mode,
     route.key,
+    demandsOf(site, route).join("; "),
   ];
 }
 
 function refusedRow(site: Site): readonly string[] {
-  return ["any", `${site.basePath}/*`, "404", "-", "-", "-", "-", "(everything else)"];
+  return ["any", `${site.basePath}/*`, "404", "-", "-", "-", "(everything else)", ""];
 }
 
 function methodsOf(route: Route): string {

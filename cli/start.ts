@@ -7,6 +7,7 @@ import { createServer } from "node:net";
 import { join, relative, resolve } from "node:path";
 import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
+import * as v from "valibot";
 import { getPlatformProxy, unstable_readConfig } from "wrangler";
 import { type ConfigIssue, loadConfig } from "../src/config/load.ts";
 import { DEMO_ADMIN, DEMO_SITE, DEMO_USER, demoCredentials, mintDemoJwt } from "./demo/accounts.ts";
@@ -20,6 +21,21 @@ const CONFIG = join(ROOT, "wrangler.toml");
 const HOST = "127.0.0.1";
 const DEFAULT_PORT = 8787;
 const READY_DEADLINE_MS = 120_000;
+
+/** What is shown of a line of `src/log.ts`. */
+const LogLine = v.pipe(
+  v.string(),
+  v.parseJson(),
+  v.object({
+    status: v.number(),
+    method: v.string(),
+    path: v.string(),
+    outcome: v.string(),
+    reason: v.nullable(v.string()),
+    principalId: v.nullable(v.string()),
+    credentialKind: v.nullable(v.string()),
+  }),
+);
 
 const { values: flags } = parseArgs({
   options: {
@@ -41,6 +57,7 @@ let isStopping = false;
 stopWithUs();
 
 try {
+  const port = await choosePort();
   await mkdir(dataDirectory, { recursive: true });
   const { secrets, made } = await ensureLocalSecrets(secretsFile);
   if (made.length > 0) say(`made ${made.length} random local secrets in ${shown(secretsFile)}`);
@@ -58,7 +75,6 @@ try {
   }
 
   const guide = await prepareDemo(secrets);
-  const port = await choosePort();
   const { address, exited } = await startGateway(port);
   console.log(`\n${guide === null ? "" : `${guide(address)}\n\n`}Postern is ready on ${address}`);
   console.log("Below: one line a request, refusals with their reason. Ctrl-C stops it; the data stays.\n");
@@ -136,7 +152,8 @@ async function startGateway(port: number): Promise<{ address: string; exited: Pr
     (line) => {
       if (isVerbose) return console.log(line);
       // The gateway's own log lines are JSON; the rest is wrangler's.
-      if (isReady && line.startsWith("{")) console.log(inBrief(line));
+      const brief = isReady ? inBrief(line) : null;
+      if (brief !== null) console.log(brief);
     },
   );
   gateway = started;
@@ -181,7 +198,7 @@ function freePort(port: number): Promise<number | null> {
   });
 }
 
-/** Ends wrangler and workerd with us: on Ctrl-C, when asked to, and when npm is gone without a word. */
+/** Ends wrangler and workerd with us: on Ctrl-C, when asked to, and when npm is gone without a word (it `exec`s us). */
 function stopWithUs(): void {
   const stop = async () => {
     if (isStopping) return;
@@ -197,9 +214,11 @@ function stopWithUs(): void {
   }, 500).unref();
 }
 
-/** The part of a log line that one looks for first; `--verbose` shows lines as they are. */
-function inBrief(line: string): string {
-  const { status, method, path, outcome, reason, principalId, credentialKind } = JSON.parse(line);
+/** The part of a log line that one looks for first, `null` for any other line. `--verbose` shows all as they are. */
+function inBrief(line: string): string | null {
+  const parsed = v.safeParse(LogLine, line);
+  if (!parsed.success) return null;
+  const { status, method, path, outcome, reason, principalId, credentialKind } = parsed.output;
   const why = reason === null ? outcome : `${outcome} (${reason})`;
   const who = principalId === null ? "" : `  user ${principalId} by ${credentialKind}`;
   return `${status} ${method} ${path}  ${why}${who}`;

@@ -38,15 +38,14 @@ export function startWrangler(
   args: readonly string[],
   onLine: (line: string, stream: "stdout" | "stderr") => void = () => {},
 ): Wrangler {
-  const isGroup = process.platform !== "win32";
   const child = spawn(process.execPath, [BIN, ...args], {
     cwd: ROOT,
     env: { ...process.env, ...ENVIRONMENT, WRANGLER_LOG: "log" },
     stdio: ["ignore", "pipe", "pipe"],
     // A group of its own: wrangler starts workerd, and ending wrangler alone can leave workerd on the port.
-    detached: isGroup,
+    detached: true,
   });
-  const endWithUs = () => signal(child, isGroup, "SIGKILL");
+  const endWithUs = () => signal(child, "SIGKILL");
   process.once("exit", endWithUs);
   child.once("exit", endWithUs); // whatever of the group outlived wrangler
   const lines: string[] = [];
@@ -87,8 +86,8 @@ export function startWrangler(
       });
     },
     async stop() {
-      signal(child, isGroup, "SIGTERM");
-      const timer = setTimeout(() => signal(child, isGroup, "SIGKILL"), STOP_DEADLINE_MS);
+      signal(child, "SIGTERM");
+      const timer = setTimeout(() => signal(child, "SIGKILL"), STOP_DEADLINE_MS);
       await exited.catch(() => {});
       clearTimeout(timer);
     },
@@ -102,11 +101,11 @@ export async function runWrangler(args: readonly string[], isVerbose: boolean): 
   if (code !== 0) throw new Error(`wrangler ${args.join(" ")} failed:\n${wrangler.output()}`);
 }
 
-function signal(child: ChildProcess, isGroup: boolean, name: NodeJS.Signals): void {
+/** To the whole group. */
+function signal(child: ChildProcess, name: NodeJS.Signals): void {
   if (child.pid === undefined) return;
   try {
-    if (isGroup) process.kill(-child.pid, name);
-    else child.kill(name);
+    process.kill(-child.pid, name);
   } catch {
     // Gone already.
   }

@@ -4,7 +4,7 @@ import { isLoopback, parseUrl } from "./names.ts";
 import { nearest, readPartly } from "./read.ts";
 import { type GatewayInput, GatewaySchema, type SigningAlgorithm } from "./schema.ts";
 import { findBinding, type Scope } from "./scope.ts";
-import { readGatewaySecrets } from "./secrets.ts";
+import { areEqual, readGatewaySecrets } from "./secrets.ts";
 import { compileSite, needsStore } from "./site.ts";
 import { parsedIfJson, readSites, type SiteSource } from "./site-input.ts";
 import type { Config, GatewayConfig, Realm, Site } from "./types.ts";
@@ -55,6 +55,7 @@ export function compileConfig(given: GatewayInput, scope: Scope): Config {
     gateway,
     scope,
   );
+  reportSharedSecrets(sites, (index) => `${sources[index]?.keyOf("user_context")}.secret`, issues);
   if (sites.some(needsStore) && findBinding(scope.env, "DB", "prepare") === null) {
     issues.add(
       "DB",
@@ -143,6 +144,28 @@ function reportSharedPlaces(sites: readonly Site[], gateway: GatewayConfig, { is
         issues.add(`${route.key}.path`, "is never reached: /_gateway is the control plane on this host");
       }
     }
+  }
+}
+
+/** An origin that verifies by a shared secret can also sign with it: it must not be able to speak for anyone else. */
+function reportSharedSecrets(sites: readonly Site[], keyOf: (index: number) => string, issues: Issues): void {
+  const issuerSecrets = sites.flatMap(({ jwtIssuers }) =>
+    jwtIssuers.flatMap(({ keys }) => (keys.kind === "secret" ? [keys.secret] : [])),
+  );
+  for (const [index, { userContext }] of sites.entries()) {
+    const { secret } = userContext;
+    if (secret === null) continue;
+    if (issuerSecrets.some((other) => areEqual(other, secret))) {
+      issues.add(
+        keyOf(index),
+        "is also a JWT issuer's secret, so that the origin could sign credentials: make another one",
+      );
+    }
+    const isShared = sites
+      .slice(0, index)
+      .some((site) => site.userContext.secret && areEqual(site.userContext.secret, secret));
+    if (isShared)
+      issues.warn(keyOf(index), "is also that of another site, whose origin could sign for this one");
   }
 }
 

@@ -59,7 +59,7 @@ function parse<Schema extends TableSchema>(
   const failed = new Set<string>();
   let rest: unknown = input;
   for (;;) {
-    const result = v.safeParse(schema, rest);
+    const result = v.safeParse(schema, rest, { abortPipeEarly: true });
     if (result.success) return { value: result.output, failed };
     // A strict table names one unknown key at a time: take those out and look again, so that all of them are reported.
     const unknown = result.issues.filter(isUnknownKey);
@@ -118,7 +118,8 @@ function explain(issue: v.BaseIssue<unknown>): string {
     case "min_length":
       return "must not be empty";
     default:
-      return issue.message;
+      // Valibot's own messages repeat what was received, which may be a secret in the wrong place.
+      return issue.message.startsWith("Invalid ") ? "is not valid" : issue.message;
   }
 }
 
@@ -140,6 +141,7 @@ export function kindOf(value: unknown): string {
   if (Array.isArray(value)) return "a list";
   if (typeof value === "object") return "a table";
   if (typeof value === "string") return "a text";
+  if (Number.isNaN(value)) return "nan";
   return typeof value === "boolean" ? "true or false" : `a ${typeof value}`;
 }
 

@@ -1,6 +1,7 @@
 // Policy rows -> compiled routes, and the ties between them.
 import type { CredentialKind } from "../types.ts";
 import { CREDENTIAL_KINDS } from "../types.ts";
+import { weakerFallThroughs } from "./fall-through.ts";
 import { ambiguityBits, pathProblem } from "./names.ts";
 import { nearest } from "./read.ts";
 import type { RouteInput } from "./schema.ts";
@@ -20,7 +21,7 @@ export interface RouteFacts {
   readonly gatewayFreshnessSeconds: number;
 }
 
-const REFUSES_ANONYMOUS = 'would refuse everyone without a credential: use auth = "required"';
+const REFUSES_ANONYMOUS = 'refuses everyone without a credential: say auth = "required"';
 
 /** Every row, compiled; what is wrong with one goes to the issues and does not hide the next. */
 export function compileRoutes(
@@ -29,10 +30,14 @@ export function compileRoutes(
   scope: Scope,
 ): readonly Route[] {
   const routes = rows.map(({ key, value }) => compileRoute(value, key, facts, scope));
-  reportTies(
-    routes.filter((route) => routePathProblem(route.path, route.allow) === null),
-    scope,
-  );
+  const readable = routes.filter((route) => routePathProblem(route.path, route.allow) === null);
+  reportTies(readable, scope);
+  for (const { from, to } of weakerFallThroughs(readable)) {
+    scope.issues.warn(
+      `${from.key}.methods`,
+      `leaves other methods of ${from.path} to ${to.key}, which asks for less; name them here or in a row of their own`,
+    );
+  }
   return routes;
 }
 
@@ -134,7 +139,8 @@ function checkDemands(given: RouteInput, auth: Route["auth"], key: string, { iss
       auth === "none"
         ? 'has no meaning with auth = "none", where nobody is asked who they are'
         : REFUSES_ANONYMOUS;
-    issues.add(`${key}.${name}`, reason);
+    if (auth === "none") issues.add(`${key}.${name}`, reason);
+    else issues.warn(`${key}.${name}`, reason);
   }
   if (auth === "none" && given.freshness_seconds !== undefined) {
     issues.add(`${key}.freshness_seconds`, 'has no meaning with auth = "none"');
@@ -173,7 +179,7 @@ function compileRole(
     const hint = guess === null ? "" : `; did you mean "${guess}"?`;
     issues.add(key, `must be a step of the site's ladder (${ladder.join(" < ")})${hint}`);
   } else if (step > 0 && auth === "optional") {
-    issues.add(key, REFUSES_ANONYMOUS);
+    issues.warn(key, REFUSES_ANONYMOUS);
   }
   return Math.max(step, 0);
 }
@@ -240,6 +246,7 @@ function sharedMethods(a: Route, b: Route): string | null {
   }
   const shared = a.methods.filter((method) => b.methods.includes(method));
   if (shared.length > 0) return shared.join(", ");
-  const both = [...a.methods, ...b.methods];
-  return both.includes("GET") && both.includes("HEAD") ? "HEAD" : null;
+  const isHeadUnderGet = (get: Route, head: Route) =>
+    get.methods.includes("GET") && head.methods.includes("HEAD");
+  return isHeadUnderGet(a, b) || isHeadUnderGet(b, a) ? "HEAD" : null;
 }

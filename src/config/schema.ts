@@ -167,7 +167,7 @@ export type SiteInput = v.InferOutput<typeof SiteSchema>;
 
 /** `a.b` walks into objects; a list is one path of literal names, for claims whose names contain dots. */
 const claimPath = v.union(
-  [v.pipe(v.string(), v.regex(/^[^.]+(\.[^.]+)*$/)), listOf(text)],
+  [v.pipe(v.string(), v.regex(/^[^.]+(\.[^.]+)*$/, "must be a claim name or a dotted path")), listOf(text)],
   'must be a claim name, a dotted path, or a list of names such as ["https://example.com/roles"]',
 );
 

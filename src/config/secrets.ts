@@ -55,7 +55,6 @@ export interface GatewaySecretNeeds {
   readonly algorithms: readonly SigningAlgorithm[];
 }
 
-const MEND = "make local ones with `npm start`, and for a deployment run `npx wrangler secret put";
 const LEAST_BYTES = 32;
 const ID = /^[A-Za-z0-9][A-Za-z0-9_.-]{0,31}$/;
 
@@ -72,7 +71,13 @@ export function readSecret(
   const value = source(need);
   if (typeof value === "string" && value.trim() !== "") return value;
   if (value === undefined || value === null || value === "") {
-    issues.add(key, `the Worker secret ${need.name} is missing: ${MEND} ${need.name}\``);
+    const local = need.name.startsWith("POSTERN_")
+      ? "`npm start` makes a local one"
+      : "put it into .dev.vars here";
+    issues.add(
+      key,
+      `the Worker secret ${need.name} is missing: ${local}, and \`npx wrangler secret put ${need.name}\` a deployed one`,
+    );
   } else {
     issues.add(key, `the Worker secret ${need.name} must be a text that is not empty`);
   }
@@ -107,10 +112,9 @@ function readList(
   const text = readSecret(need, name, source, issues);
   if (text === null) return [];
   const secrets: NamedSecret[] = [];
-  for (const [index, entry] of text
-    .split(/[\s,]+/)
-    .filter(Boolean)
-    .entries()) {
+  const entries = text.split(/[\s,]+/).filter(Boolean);
+  if (entries.length === 0) issues.add(name, "must hold at least one entry, id:value");
+  for (const [index, entry] of entries.entries()) {
     const place = `entry ${index + 1}`;
     const colon = entry.indexOf(":");
     const id = entry.slice(0, Math.max(colon, 0));
@@ -248,6 +252,7 @@ export function parseJson(text: string): unknown {
   }
 }
 
-function areEqual(a: Uint8Array, b: Uint8Array): boolean {
+/** Not in constant time: for configuration, never for what a caller presents. */
+export function areEqual(a: Uint8Array, b: Uint8Array): boolean {
   return a.length === b.length && a.every((byte, index) => byte === b[index]);
 }

@@ -1,6 +1,7 @@
 // The origin `echo`: answers with the request as an origin would have received it. For development and demonstrations.
 import { base64url } from "jose";
 import type { Site } from "../config/types.ts";
+import type { Upstream } from "./user-context.ts";
 
 const BUFFER_BYTES = 64 * 1024;
 
@@ -9,17 +10,18 @@ const BUFFER_BYTES = 64 * 1024;
  * bytes, and the payload of the user context, decoded but not verified. The body is counted as it streams by and kept
  * nowhere. Values of `origin_headers` are secrets between gateway and origin: their names are shown, the values not.
  */
-export async function echo(request: Request, site: Site): Promise<Response> {
-  const url = new URL(request.url);
+export async function echo(upstream: Upstream, site: Site): Promise<Response> {
+  const { method, headers, body } = upstream;
+  const url = new URL(upstream.url);
   const secret = new Set(site.originHeaders.map(([name]) => name.toLowerCase()));
   const received = {
-    method: request.method,
+    method,
     url: url.pathname + url.search,
-    headers: [...request.headers].map(([name, value]) => [name, secret.has(name) ? "(hidden)" : value]),
-    bodyBytes: await countBytes(request.body),
-    userContext: decodedPayload(request.headers.get(site.userContext.header)),
+    headers: [...headers].map(([name, value]) => [name, secret.has(name) ? "(hidden)" : value]),
+    bodyBytes: await countBytes(body),
+    userContext: decodedPayload(headers.get(site.userContext.header)),
   };
-  return new Response(request.method === "HEAD" ? null : `${JSON.stringify(received, null, 2)}\n`, {
+  return new Response(method === "HEAD" ? null : `${JSON.stringify(received, null, 2)}\n`, {
     headers: { "content-type": "application/json", "cache-control": "no-store" },
   });
 }

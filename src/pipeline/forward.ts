@@ -5,18 +5,12 @@ import { addCorsHeaders } from "./cors.ts";
 import { echo } from "./echo.ts";
 import { LOOP_HEADER } from "./protected-headers.ts";
 import type { Match } from "./route.ts";
+import type { Upstream } from "./user-context.ts";
 
 /** Set where the transport must be observed; the isolate uses the global `fetch`. */
 export interface ForwardOptions {
   readonly fetch: typeof fetch;
 }
-
-/**
- * Redirects go back to the client. Answers to one user must not come out of a cache for another, which the platform
- * cannot know, since credentials are removed: `no-store` keeps its cache out of it.
- */
-const PRIVATE: RequestInit = { redirect: "manual", cache: "no-store" };
-const CACHEABLE: RequestInit = { redirect: "manual" };
 
 /**
  * Sends the request once; nothing is repeated. The answer is passed on as it is, streaming, a WebSocket included; it
@@ -27,33 +21,30 @@ const CACHEABLE: RequestInit = { redirect: "manual" };
  *
  * @throws Problem `origin_unreachable`, `origin_timeout`, `loop_detected` (only where the origin is `self`)
  */
-export async function forward(upstream: Request, match: Match, context: RequestContext): Promise<Response> {
+export async function forward(upstream: Upstream, match: Match, context: RequestContext): Promise<Response> {
   const { route, site } = match;
   const send = transportOf(upstream, match, context);
-  let init = route.cache && route.auth === "none" ? CACHEABLE : PRIVATE;
-  // The body has to be piped, and a decoded one would leave longer than its Content-Length says.
-  if (route.maxStreamSeconds !== null) init = { ...init, encodeResponseBody: "manual" };
   context.trace.isForwarded = true;
   const response =
     route.firstByteSeconds === null
-      ? await sendOnce(send, upstream, init)
-      : await sendInTime(send, upstream, init, route.firstByteSeconds);
+      ? await sendOnce(send, upstream, match, context)
+      : await sendInTime(send, upstream, match, context, route.firstByteSeconds);
 
   const isCorsAnswer = site.cors !== null && context.arrival.request.headers.has("origin");
   if (!site.requestIdOnResponses && !isCorsAnswer && route.maxStreamSeconds === null) return response;
   return response.webSocket === null ? wrapped(response, match, context, isCorsAnswer) : response;
 }
 
-type Send = (request: Request, init: RequestInit) => Promise<Response>;
+type Send = typeof fetch;
 
-function transportOf(upstream: Request, { site }: Match, context: RequestContext): Send {
+function transportOf(upstream: Upstream, { site }: Match, context: RequestContext): Send {
   const { origin } = site;
   switch (origin.kind) {
     case "url":
       return context.runtime.forwarding.fetch;
     case "mtls":
     case "service":
-      return (request, init) => origin.binding.fetch(request, init);
+      return (input, init) => origin.binding.fetch(input as RequestInfo, init);
     case "self":
       if (context.arrival.request.headers.has(LOOP_HEADER)) {
         throw new Problem("loop_detected", "the origin `self` leads back here");
@@ -61,22 +52,59 @@ function transportOf(upstream: Request, { site }: Match, context: RequestContext
       upstream.headers.set(LOOP_HEADER, "1");
       return context.runtime.forwarding.fetch;
     case "echo":
-      return (request) => echo(request, site);
+      return () => echo(upstream, site);
   }
 }
 
-async function sendOnce(send: Send, upstream: Request, init: RequestInit): Promise<Response> {
+async function sendOnce(
+  send: Send,
+  upstream: Upstream,
+  match: Match,
+  context: RequestContext,
+  signal: AbortSignal | null = null,
+): Promise<Response> {
   try {
-    return await send(upstream, init);
+    return await send(targetOf(upstream, context), optionsOf(upstream, match, context, signal));
   } catch (error) {
     throw new Problem("origin_unreachable", "fetch failed", { cause: error });
   }
 }
 
+/** A body on GET or HEAD cannot be given to `fetch` as an option; only the client's own Request carries it on. */
+function targetOf(upstream: Upstream, { arrival }: RequestContext): string | Request {
+  return hasUnusualBody(upstream) ? new Request(upstream.url, arrival.request) : upstream.url;
+}
+
+function hasUnusualBody({ body, method }: Upstream): boolean {
+  return body !== null && (method === "GET" || method === "HEAD");
+}
+
+/**
+ * Redirects go back to the client. Answers to one user must not come out of a cache for another, which the platform
+ * cannot know, since credentials are removed: `no-store` keeps its cache out of it.
+ */
+function optionsOf(
+  upstream: Upstream,
+  { route, site }: Match,
+  { arrival }: RequestContext,
+  signal: AbortSignal | null,
+): RequestInit {
+  const options: RequestInit = { method: upstream.method, headers: upstream.headers, redirect: "manual" };
+  if (!hasUnusualBody(upstream)) options.body = upstream.body;
+  if (!route.cache || route.auth !== "none") options.cache = "no-store";
+  // The body has to be piped, and a decoded one would leave longer than its Content-Length says.
+  if (route.maxStreamSeconds !== null) options.encodeResponseBody = "manual";
+  // A Worker behind a binding knows country and data centre from here alone.
+  if (site.origin.kind === "service" && arrival.request.cf !== undefined) options.cf = arrival.request.cf;
+  if (signal !== null) options.signal = signal;
+  return options;
+}
+
 async function sendInTime(
   send: Send,
-  upstream: Request,
-  init: RequestInit,
+  upstream: Upstream,
+  match: Match,
+  context: RequestContext,
   firstByteSeconds: number,
 ): Promise<Response> {
   const controller = new AbortController();
@@ -94,12 +122,11 @@ async function sendInTime(
       controller.abort();
     }, firstByteSeconds * 1000);
   };
-  const request = observeBodyEnd(upstream, onBodyEnd);
+  const observed = observeBodyEnd(upstream, onBodyEnd);
   try {
-    return await send(request, { ...init, signal: controller.signal });
+    return await sendOnce(send, observed, match, context, controller.signal);
   } catch (error) {
-    if (isLate) throw new Problem("origin_timeout", `no answer in ${firstByteSeconds} s`);
-    throw new Problem("origin_unreachable", "fetch failed", { cause: error });
+    throw isLate ? new Problem("origin_timeout", `no answer in ${firstByteSeconds} s`) : error;
   } finally {
     isAnswered = true;
     if (timer !== null) clearTimeout(timer);
@@ -107,19 +134,18 @@ async function sendInTime(
 }
 
 /** The same request; `onEnd` is called once its body has been taken by the transport, at once if there is none. */
-function observeBodyEnd(request: Request, onEnd: (isWhole: boolean) => void): Request {
-  const { body, method } = request;
-  // A body on GET or HEAD cannot be given to a new Request; there, time counts from the start.
-  if (body === null || method === "GET" || method === "HEAD") {
+function observeBodyEnd(upstream: Upstream, onEnd: (isWhole: boolean) => void): Upstream {
+  const { body, headers } = upstream;
+  if (body === null || hasUnusualBody(upstream)) {
     onEnd(true);
-    return request;
+    return upstream;
   }
-  const { readable, writable } = identityStream(request.headers);
+  const { readable, writable } = identityStream(headers);
   body.pipeTo(writable).then(
     () => onEnd(true),
     () => onEnd(false),
   );
-  return new Request(request, { body: readable });
+  return { ...upstream, body: readable };
 }
 
 function wrapped(response: Response, match: Match, context: RequestContext, isCorsAnswer: boolean): Response {

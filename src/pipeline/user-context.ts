@@ -61,6 +61,14 @@ export function createContextSigner({ secrets }: Config): ContextSigner {
   };
 }
 
+/** A request as the origin will get it. Not a `Request`: `fetch` would copy it at once, and that is felt. */
+export interface Upstream {
+  readonly url: string;
+  readonly method: string;
+  readonly headers: Headers;
+  readonly body: ReadableStream<Uint8Array> | null;
+}
+
 /**
  * The request as the origin will get it, but for the transport options of `forward`. Method and body are the
  * client's; the URL is built from the configured origin, the canonical path and the client's query only. Behind
@@ -70,23 +78,22 @@ export function createContextSigner({ secrets }: Config): ContextSigner {
  * client copy survives: the origin's own headers, `X-Request-Id`, `X-Forwarded-Proto` and `-Host`, the client's address
  * where it is known (`X-Real-IP`, `X-Forwarded-For`, and the header it was read from), the signed user context (also
  * for anonymous callers, who have `anonymous: true` and no `sub`), and plain headers where the site asks for them.
+ *
+ * @throws Problem `request_malformed`, `config_invalid`
  */
 export async function attachUserContext(
   principal: Principal | null,
   match: Match,
   context: RequestContext,
-): Promise<Request> {
+): Promise<Upstream> {
   const { request, url } = context.arrival;
   const { site } = match;
   const outbound = outboundOf(site);
-  const target = (outbound.base ?? url.origin) + match.forwardPath;
 
-  let upstream = new Request(target + url.search, request);
-  stripProtectedHeaders(upstream.headers, outbound.guarded);
-  const search = removeCredentials(upstream.headers, url.search, match);
-  if (search !== url.search) upstream = new Request(target + search, upstream);
+  const headers = new Headers(request.headers);
+  stripProtectedHeaders(headers, outbound.guarded);
+  const search = removeCredentials(headers, url.search, match);
 
-  const { headers } = upstream;
   for (const [name, value] of site.originHeaders) headers.set(name, value);
   headers.set("x-request-id", context.requestId);
   headers.set("x-forwarded-proto", url.protocol.slice(0, -1));
@@ -101,7 +108,12 @@ export async function attachUserContext(
     context.nowSeconds,
   );
   headers.set(site.userContext.header, token);
-  return upstream;
+  return {
+    url: (outbound.base ?? url.origin) + match.forwardPath + search,
+    method: request.method,
+    headers,
+    body: request.body,
+  };
 }
 
 interface Outbound {

@@ -1,13 +1,14 @@
 // One credential a request, and none of it left for the origin. A failure prints the seed to replay.
 import fc from "fast-check";
-import { describe, expect, it } from "vitest";
+import { describe, expect, it, vi } from "vitest";
 import type { CredentialRules } from "../../src/config/types.ts";
 import { extractCredential, removeCredentials } from "../../src/pipeline/credential.ts";
 import type { Match } from "../../src/pipeline/route.ts";
 import { Problem } from "../../src/problem.ts";
 import { aConfig, aContext, aRoute, aSite, rawRequest, someRules } from "../support/worker/policy.ts";
 
-const RUNS = { numRuns: 1000 };
+const RUNS = { numRuns: 600 };
+vi.setConfig({ testTimeout: 60_000 });
 const RULES = someRules({
   headers: ["x-api-key", "x-token"],
   cookies: ["sid", "sid2"],

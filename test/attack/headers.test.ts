@@ -85,14 +85,12 @@ const NEVER = [
   "trailer",
 ];
 
-const forgery = fc
-  .constantFrom(...OURS, ...LOCATION, ...NEVER)
-  .chain((name) =>
-    fc.record({
-      name: spellingsOf(name),
-      value: fc.constantFrom(FORGED, `${FORGED}, twice`, `${FORGED}; a=b`),
-    }),
-  );
+const forgery = fc.constantFrom(...OURS, ...LOCATION, ...NEVER).chain((name) =>
+  fc.record({
+    name: spellingsOf(name),
+    value: fc.constantFrom(FORGED, `${FORGED}, twice`, `${FORGED}; a=b`),
+  }),
+);
 const connection = fc.option(
   fc.array(fc.constantFrom(...OURS, ...LOCATION, "close", "X-USER-CONTEXT", "x_user_context", "", " "), {
     maxLength: 4,

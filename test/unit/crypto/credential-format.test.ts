@@ -79,8 +79,17 @@ describe("requirement 15: a tag proves that the gateway minted the characters be
     }
   });
 
+  // Made with another implementation (OpenSSL through node:crypto). Should these change, every key in use turns invalid.
+  it.each([
+    ["api_key", 40, "G1reluVX"],
+    ["pat", 24, "QEvDIsbH"],
+  ] as const)("makes the tag of %s as every earlier version did", async (kind, length, tag) => {
+    const fixed = [{ id: "a", value: new TextEncoder().encode("a".repeat(32)) }];
+    expect(await hasValidTag(kind, "A".repeat(length) + tag, fixed)).toBe(true);
+    expect(await hasValidTag(kind, "A".repeat(length) + tag.toLowerCase(), fixed)).toBe(false);
+  });
+
   it("does not let the tag of one kind serve for the other", async () => {
-    // The same random characters and secret: only the kind differs, and with it the whole tag.
     const pat = await mintPat(FIRST);
     const random = pat.slice(0, 24);
     const key = await mintApiKey("", FIRST);

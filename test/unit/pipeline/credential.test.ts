@@ -323,6 +323,7 @@ describe("removeCredentials", () => {
     ["sid =x; a=1", "a=1"],
     ["sid=; a=1", "a=1"],
     ["a=1; xsid=x; SID=y", "a=1; xsid=x; SID=y"],
+    [";; a=1;", ";; a=1;"],
     ['a="1, 2" ; ;b==; c', 'a="1, 2" ; ;b==; c'],
     ['sid=x; a="1, 2" ; ;b==; c', 'a="1, 2" ; ;b==; c'],
   ])("cookies: of %s leaves %s", (cookie, expected) => {
@@ -343,7 +344,7 @@ describe("removeCredentials", () => {
     ["?a=1&key=x&key=y", "?a=1"],
     ["?k%65y=x&%6bey=%ff&a", "?a"],
     ["?Key=x&keys=y&a=key=z", "?Key=x&keys=y&a=key=z"],
-    ["?&a&&b", "?&a&&b"],
+    ["?&a&&b&", "?&a&&b&"],
     ["?%ff=1&key=x", "?%ff=1"],
     ["?access_token=x&key=y", ""],
   ])("parameters: of %s leaves %s", (search, expected) => {

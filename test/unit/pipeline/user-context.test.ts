@@ -3,7 +3,12 @@ import { createLocalJWKSet, decodeJwt, decodeProtectedHeader, type JWTPayload, j
 import { describe, expect, it } from "vitest";
 import type { Origin, Site, UserContextSettings } from "../../../src/config/types.ts";
 import type { Match } from "../../../src/pipeline/route.ts";
-import { attachUserContext, createContextSigner, headerText } from "../../../src/pipeline/user-context.ts";
+import {
+  attachUserContext,
+  createContextSigner,
+  headerText,
+  type Upstream,
+} from "../../../src/pipeline/user-context.ts";
 import { Problem } from "../../../src/problem.ts";
 import type { Principal } from "../../../src/types.ts";
 import { aConfig, aRoute, aSite, NOW_SECONDS, someRules } from "../../support/worker/policy.ts";
@@ -30,13 +35,13 @@ async function attach(
   principal: Principal | null,
   request = new Request("https://files.example/x"),
   changes: { match?: Partial<Match>; clientAddress?: string | null; nowSeconds?: number } = {},
-): Promise<Request> {
+): Promise<Upstream> {
   const { match = {}, ...rest } = changes;
   const context = aFullContext(aSigningConfig([site]), request, {}, rest);
   return attachUserContext(principal, aMatch(site, match), context);
 }
 
-async function payloadOf(upstream: Request, header = "x-user-context"): Promise<JWTPayload> {
+async function payloadOf(upstream: Upstream, header = "x-user-context"): Promise<JWTPayload> {
   return decodeJwt(upstream.headers.get(header) ?? "");
 }
 
@@ -315,7 +320,7 @@ describe("attachUserContext: the origin's URL (requirement 4)", () => {
     const request = new Request("https://files.example/x", { method: "PROPFIND", body: "hello" });
     const upstream = await attach(siteWith(), aPrincipal(), request);
     expect(upstream.method).toBe("PROPFIND");
-    expect(await upstream.text()).toBe("hello");
+    expect(await new Response(upstream.body).text()).toBe("hello");
   });
 
   it("takes a credential out of the query where a site reads it there, and keeps the body then, too", async () => {
@@ -326,7 +331,7 @@ describe("attachUserContext: the origin's URL (requirement 4)", () => {
     });
     const upstream = await attach(site, aPrincipal(), request);
     expect(upstream.url).toBe("https://origin.internal/x?a=1&b=2");
-    expect(await upstream.text()).toBe("hello");
+    expect(await new Response(upstream.body).text()).toBe("hello");
     expect(upstream.headers.get("x-user-context")).not.toBeNull();
   });
 });
@@ -397,7 +402,7 @@ describe("attachUserContext: headers for the origin", () => {
   });
 
   const plainHeaders = { id: "x-user-id", name: "x-user-name", role: "x-user-role", method: "x-auth-method" };
-  const plainOf = ({ headers }: Request) => Object.values(plainHeaders).map((name) => headers.get(name));
+  const plainOf = ({ headers }: Upstream) => Object.values(plainHeaders).map((name) => headers.get(name));
 
   it("adds plain headers only where the site asks for them", async () => {
     expect(plainOf(await attach(siteWith({ plainHeaders }), aPrincipal()))).toEqual([

@@ -44,6 +44,7 @@ describe("requirement 9: strict compact JWS only (RFC 7515 §7.1)", () => {
     ["NUL", `${HEADER}.${PAYLOAD}.AAA\0`],
     ["a length no bytes have", `${HEADER}.${PAYLOAD}.AAAAA`],
     ["bits beyond the last byte, two characters", `${HEADER}.${PAYLOAD}.AB`],
+    ["bits beyond the last byte, the upper two of four", `${HEADER}.${PAYLOAD}.AE`],
     ["bits beyond the last byte, three characters", `${HEADER}.${PAYLOAD}.AAB`],
   ])("refuses %s", (_name, text) => {
     expect(readCompactJws(text)).toBeNull();

@@ -58,6 +58,21 @@ describe("requirement 10: the algorithm comes from the configuration", () => {
     }
   });
 
+  it("uses a key that names no algorithm for one alone: the first of the list that it can do", async () => {
+    const { publicKey, privateKey } = await generateKeyPair("RS256", { extractable: true });
+    const jwk = (await exportJWK(publicKey)) as PublicJwk;
+    const pkcs8 = (await crypto.subtle.exportKey("pkcs8", privateKey as CryptoKey)) as ArrayBuffer;
+    const pss = { name: "RSA-PSS", hash: "SHA-256" };
+    const pssKey = await crypto.subtle.importKey("pkcs8", pkcs8, pss, false, ["sign"]);
+    const issuer = { algorithms: ["RS256", "PS256"], keys: { kind: "static", jwks: [jwk] } } as const;
+    const first = await new SignJWT(GOOD_CLAIMS).setProtectedHeader({ alg: "RS256" }).sign(privateKey);
+    const second = await new SignJWT(GOOD_CLAIMS).setProtectedHeader({ alg: "PS256" }).sign(pssKey);
+    expect(rejected(await verifyJwt(first, { issuer }))).toBe("accepted");
+    expect(rejected(await verifyJwt(second, { issuer }))).toBe("unknown_key");
+    const reversed = { ...issuer, algorithms: ["PS256", "RS256"] };
+    expect(rejected(await verifyJwt(second, { issuer: reversed }))).toBe("accepted");
+  });
+
   it("never uses a shared secret for a public-key algorithm", async () => {
     const { privateKey } = await generateKeyPair("ES256");
     const token = await new SignJWT(GOOD_CLAIMS).setProtectedHeader({ alg: "ES256" }).sign(privateKey);

@@ -109,6 +109,16 @@ describe("users = required: rights are the user's now, and the token can only lo
     });
   });
 
+  it("does not take an inherited property for a role claim that lowers anything", async () => {
+    const claims = { ...anIssuer().claims, role: ["constructor"], permissions: ["valueOf"] };
+    const verdict = await verifyJwt(await mint(), {
+      issuer: { claims },
+      site: { users: "required" },
+      records: fakeRecords({ user: aUser({ role: "admin", permissions: ["a"] }) }),
+    });
+    expect(accepted(verdict)).toMatchObject({ role: "admin", permissions: ["a"] });
+  });
+
   it("takes name and attributes from the record, the user name where there is no name", async () => {
     const user = { name: null, username: "alice", attributes: { group: "vip" } };
     expect(accepted(await required({ name: "Mallory" }, user))).toMatchObject({
