@@ -70,7 +70,7 @@ async function sendOnce(
   }
 }
 
-/** A body on GET or HEAD cannot be given to `fetch` as an option; only the client's own Request carries it on. */
+/** A body on GET or HEAD cannot be given to `fetch` as an option; only the client's own Request carries it, and its method, on. */
 function targetOf(upstream: Upstream, { arrival }: RequestContext): string | Request {
   return hasUnusualBody(upstream) ? new Request(upstream.url, arrival.request) : upstream.url;
 }
@@ -89,8 +89,11 @@ function optionsOf(
   { arrival }: RequestContext,
   signal: AbortSignal | null,
 ): RequestInit {
-  const options: RequestInit = { method: upstream.method, headers: upstream.headers, redirect: "manual" };
-  if (!hasUnusualBody(upstream)) options.body = upstream.body;
+  const options: RequestInit = { headers: upstream.headers, redirect: "manual" };
+  if (!hasUnusualBody(upstream)) {
+    options.method = upstream.method;
+    options.body = upstream.body;
+  }
   if (!route.cache || route.auth !== "none") options.cache = "no-store";
   // The body has to be piped, and a decoded one would leave longer than its Content-Length says.
   if (route.maxStreamSeconds !== null) options.encodeResponseBody = "manual";

@@ -5,11 +5,11 @@ import { loadCode } from "./load-code.ts";
 import { RULES } from "./rules.ts";
 import { simulate, type Weather } from "./simulation.ts";
 
-const RUNS = Number(process.env.RUNS ?? 8);
+const RUNS = Number(process.env.RUNS ?? 5);
 const FIRST_SEED = Number(process.env.SEED ?? 1);
 const WEATHERS: readonly Weather[] = ["calm", "rough", "unannounced"];
 /** How many seeds may pass before a missing rule must have shown. */
-const PATIENCE = 12;
+const PATIENCE = 40;
 
 const whole = await loadCode(null);
 
@@ -29,9 +29,7 @@ describe("with one rule taken out", () => {
     async (rule) => {
       const broken = await loadCode(rule);
       for (let seed = 1; seed <= PATIENCE; seed += 1) {
-        for (const weather of WEATHERS) {
-          if ((await simulate(seed, weather, broken)).violations.length > 0) return;
-        }
+        if ((await simulate(seed, rule.weather, broken)).violations.length > 0) return;
       }
       expect.fail(`no seed up to ${PATIENCE} noticed`);
     },

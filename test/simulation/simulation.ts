@@ -277,10 +277,15 @@ export async function simulate(seed: number, weather: Weather, code: Code): Prom
     every(200, 4_000, () => void change());
     every(30_000, 90_000, () => void burst());
     every(3_000, 30_000, () => void prune());
-    every(20_000, 70_000, () => {
+    every(10_000, 50_000, () => {
       backup = takeBackup(sqlite);
     });
-    every(60_000, 200_000, () => void restore());
+    every(30_000, 70_000, () => {
+      // While answers of the database as it was are still on their way.
+      visit(1);
+      visit(3);
+      world.schedule(world.between(0, 2_000), () => void restore());
+    });
   }
   await world.run(startMs + RUN_MS + LONGEST_REQUEST_MS);
 

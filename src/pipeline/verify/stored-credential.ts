@@ -24,6 +24,9 @@ export function decideByRecord(
     return { kind: "reject", reason: "unknown" };
   }
   const { user } = record;
+  // Known from here on, accepted or not: the log says whose credential was refused.
+  context.trace.credentialId = record.id;
+  context.trace.principalId = record.userId;
   if (record.status !== "active") return { kind: "reject", reason: record.status };
   if (record.expiresAtSeconds !== null && context.nowSeconds >= record.expiresAtSeconds) {
     return { kind: "reject", reason: "expired" };
