@@ -4,12 +4,12 @@
 //   --kind api_key|pat           default api_key
 //   --scope …, --expires-days N  of the key; without them: no scopes, no end
 //   --remote                     the deployed database instead of the local one; --env NAME as in wrangler.toml
-//   --secrets FILE               where POSTERN_TAG_SECRETS and POSTERN_PEPPERS are (default .dev.vars); the
-//                                environment counts first
+//   --secrets FILE               where POSTERN_TAG_SECRETS and POSTERN_PEPPERS are (default: the local .dev.vars);
+//                                the environment counts first
+//   --state DIR                  secrets and data of `npm start -- --state DIR`
 import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { fileURLToPath } from "node:url";
 import { parseArgs, parseEnv } from "node:util";
 import { unstable_readConfig } from "wrangler";
 import { createIssues } from "../src/config/issue.ts";
@@ -17,10 +17,9 @@ import { type GatewaySecrets, readGatewaySecrets } from "../src/config/secrets.t
 import { mintApiKey, mintPat } from "../src/crypto/credential-format.ts";
 import { storedDigests } from "../src/crypto/digest.ts";
 import { createWrites } from "../src/store/writes.ts";
+import { CONFIG, localState } from "./local-state.ts";
 import { createSqlRecorder } from "./sql.ts";
 import { keepToThisMachine, runWrangler } from "./wrangler.ts";
-
-const CONFIG = fileURLToPath(new URL("../wrangler.toml", import.meta.url));
 
 const { values: flags } = parseArgs({
   options: {
@@ -35,9 +34,12 @@ const { values: flags } = parseArgs({
     "expires-days": { type: "string" },
     remote: { type: "boolean", default: false },
     env: { type: "string" },
-    secrets: { type: "string", default: ".dev.vars" },
+    secrets: { type: "string" },
+    state: { type: "string" },
   },
 });
+
+const local = localState(flags.state);
 
 try {
   await main();
@@ -89,7 +91,10 @@ async function main(): Promise<void> {
 }
 
 async function readSecrets(): Promise<GatewaySecrets> {
-  const text = await readFile(flags.secrets, "utf8").catch(() => "");
+  const text = await readFile(flags.secrets ?? local.secretsFile, "utf8").catch((error) => {
+    if (flags.secrets === undefined) return "";
+    throw error;
+  });
   const values: Readonly<Record<string, string | undefined>> = { ...parseEnv(text), ...process.env };
   const issues = createIssues();
   const needs = { tags: true, digests: true, algorithms: [] };
@@ -124,11 +129,9 @@ async function execute(sql: string): Promise<void> {
     const file = join(directory, "mint.sql");
     await writeFile(file, sql, { mode: 0o600 });
     const environment = flags.env === undefined ? [] : ["--env", flags.env];
-    const target = flags.remote ? "--remote" : "--local";
-    await runWrangler(
-      ["d1", "execute", "DB", target, "--yes", "--config", CONFIG, "--file", file, ...environment],
-      false,
-    );
+    const target = flags.remote ? ["--remote"] : ["--local", "--persist-to", local.dataDirectory];
+    const args = ["d1", "execute", "DB", "--yes", "--config", CONFIG, "--file", file];
+    await runWrangler([...args, ...target, ...environment], false);
   } finally {
     await rm(directory, { recursive: true });
   }

@@ -4,8 +4,7 @@
 //   --verbose      show all that wrangler prints
 import { mkdir } from "node:fs/promises";
 import { createServer } from "node:net";
-import { join, relative, resolve } from "node:path";
-import { fileURLToPath } from "node:url";
+import { join, relative } from "node:path";
 import { parseArgs } from "node:util";
 import * as v from "valibot";
 import { getPlatformProxy, unstable_readConfig } from "wrangler";
@@ -14,10 +13,9 @@ import { DEMO_ADMIN, DEMO_SITE, DEMO_USER, demoCredentials, mintDemoJwt } from "
 import { demoGuide } from "./demo/guide.ts";
 import { seedDemo } from "./demo/seed.ts";
 import { ensureLocalSecrets, type LocalSecrets } from "./local-secrets.ts";
+import { CONFIG, localState } from "./local-state.ts";
 import { keepToThisMachine, runWrangler, startWrangler, type Wrangler } from "./wrangler.ts";
 
-const ROOT = fileURLToPath(new URL("..", import.meta.url));
-const CONFIG = join(ROOT, "wrangler.toml");
 const HOST = "127.0.0.1";
 const DEFAULT_PORT = 8787;
 const READY_DEADLINE_MS = 120_000;
@@ -45,9 +43,7 @@ const { values: flags } = parseArgs({
   },
 });
 const isVerbose = flags.verbose;
-const state = flags.state === undefined ? null : resolve(flags.state);
-const secretsFile = state === null ? join(ROOT, ".dev.vars") : join(state, ".dev.vars");
-const dataDirectory = state === null ? join(ROOT, ".wrangler", "state") : join(state, "data");
+const { secretsFile, dataDirectory } = localState(flags.state);
 
 keepToThisMachine();
 if (!isVerbose) process.env.WRANGLER_LOG = "warn"; // of what runs in this process
@@ -147,7 +143,7 @@ async function startGateway(port: number): Promise<{ address: string; exited: Pr
         "0",
       ],
       ...["--persist-to", dataDirectory, "--show-interactive-dev-session=false"],
-      ...(state === null ? [] : ["--env-file", secretsFile]),
+      ...(flags.state === undefined ? [] : ["--env-file", secretsFile]),
     ],
     (line) => {
       if (isVerbose) return console.log(line);

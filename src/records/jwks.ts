@@ -164,7 +164,7 @@ export function createJwksSource(deps: JwksDeps): JwksSource {
         await refreshAndWait(url, state, background);
         const isAsked = !state.hasFailed && state.flightSentAtMs === null;
         if (!isAsked && !hasKey(state.set, unknownKid))
-          throw unavailable("nobody to ask about an unknown kid");
+          throw unavailable("nobody answered for an unknown kid");
       } else if (setWithin(state, BACKGROUND_REFRESH_UNTIL_MS) === null) {
         await refreshAndWait(url, state, background);
       } else if (setWithin(state, FRESH_MS) === null && !isInFlight(state) && !isCoolingDown(state)) {

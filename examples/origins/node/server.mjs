@@ -27,7 +27,10 @@ createServer(async (request, response) => {
   };
   try {
     const { user, auth, anonymous } = await userContext(request);
-    reply(200, anonymous ? { hello: "stranger" } : { hello: user.name ?? user.id, role: user.role, by: auth.kind });
+    reply(
+      200,
+      anonymous ? { hello: "stranger" } : { hello: user.name ?? user.id, role: user.role, by: auth.kind },
+    );
   } catch {
     reply(401, { error: "this server is reached through its gateway only" });
   }

@@ -42,11 +42,7 @@ export interface Mint {
   jwt(claims: Readonly<Record<string, unknown>>): Promise<string>;
 }
 
-export type Handler = (
-  request: IncomingMessage,
-  response: ServerResponse,
-  claims: JWTPayload,
-) => Promise<void> | void;
+export type Handler = (request: IncomingMessage, response: ServerResponse, claims: JWTPayload) => unknown;
 
 const SITE = {
   realm: REALM,
