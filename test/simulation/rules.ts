@@ -206,6 +206,7 @@ export const RULES: readonly Rule[] = [
     weather: "calm",
     file: "store/writes.ts",
     code: "seq <= (SELECT CAST(value AS INTEGER) FROM meta WHERE key = 'floor')",
+    // biome-ignore lint/suspicious/noTemplateCurlyInString: a piece of source that holds a template
     without: "at_seconds < ${beforeSeconds}",
   },
   {
