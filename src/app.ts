@@ -4,7 +4,7 @@ import type { RequestContext, RequestFacts, Runtime } from "./context.ts";
 import { mountControlPlane } from "./control/control-plane.ts";
 import { handle } from "./gateway.ts";
 import { logOutcome } from "./log.ts";
-import { arrive } from "./pipeline/path.ts";
+import { arrive, foldPath } from "./pipeline/path.ts";
 import { refuse } from "./pipeline/refuse.ts";
 import { createRuntime, type Env } from "./runtime.ts";
 
@@ -14,7 +14,9 @@ export type ContextOf = (request: Request) => RequestContext;
 /**
  * One gateway with the state of one isolate.
  *
- * @param extend puts your own Hono middleware before the pipeline; it meets the same canonical path as the policies do
+ * @param extend puts your own Hono middleware before the pipeline. Its patterns are compared with the path as the
+ *   policies compare it: ASCII letters in lower case, printable characters unescaped, without a trailing slash.
+ *   `c.req.path` and parameters come in that form; what is forwarded keeps its case.
  */
 export function createApp(extend: (app: GatewayApp) => void = () => {}): ExportedHandler<Env> {
   /** Requests under way: Hono's `getPath` and the pipeline have to agree on what the path is. */
@@ -26,9 +28,11 @@ export function createApp(extend: (app: GatewayApp) => void = () => {}): Exporte
   };
 
   const app: GatewayApp = new Hono<{ Bindings: Env }>({
-    getPath: (request) => contextOf(request).arrival.path,
+    getPath: (request) => patternPath(contextOf(request).arrival.path),
   });
   extend(app);
+  /** With nothing before the pipeline, Hono would only be asked what is known already. */
+  const isExtended = app.routes.length > 0;
   mountControlPlane(app, contextOf);
   app.all("*", (c) => handle(contextOf(c.req.raw)));
   app.onError((error, c) => refuse(error, null, contextOf(c.req.raw)));
@@ -51,8 +55,12 @@ export function createApp(extend: (app: GatewayApp) => void = () => {}): Exporte
           background: (work) => execution.waitUntil(work),
         };
         facts = context;
-        contexts.set(request, context);
-        response = await app.fetch(request, env, execution);
+        if (isExtended || context.arrival.path.startsWith("/_")) {
+          contexts.set(request, context);
+          response = await app.fetch(request, env, execution);
+        } else {
+          response = await handle(context);
+        }
       } catch (error) {
         response = refuse(error, null, facts);
       }
@@ -60,6 +68,12 @@ export function createApp(extend: (app: GatewayApp) => void = () => {}): Exporte
       return response;
     },
   };
+}
+
+/** What patterns of a middleware are compared with. One written for `/admin` must not be passed by as `/Admin/`. */
+function patternPath(path: string): string {
+  const folded = foldPath(path);
+  return folded.length > 1 && folded.endsWith("/") ? folded.slice(0, -1) : folded;
 }
 
 /** The single address in the configured header. A list could be continued by the client, so it counts as none. */

@@ -24,6 +24,8 @@ const REFRESH_TAKEOVER_MS = 2_000;
 const MAX_RECORDS = 10_000;
 const MAX_MISSES = 10_000;
 
+type Background = (work: Promise<unknown>) => void;
+
 export interface RecordsDependencies {
   readonly primary: Primary;
   /** `null`: no KV is bound. */
@@ -120,7 +122,7 @@ export function createRecords(dependencies: RecordsDependencies): Records {
   }
 
   /** Follows the feed while requests come in, so that they need not wait for it. */
-  function keepFollowing(background: (work: Promise<unknown>) => void): void {
+  function keepFollowing(background: Background): void {
     const now = nowMs();
     if (now < refreshAtMs) return;
     if (refreshStartedAtMs !== null && now - refreshStartedAtMs < REFRESH_TAKEOVER_MS) return;
@@ -136,19 +138,34 @@ export function createRecords(dependencies: RecordsDependencies): Records {
     );
   }
 
-  async function conclude(entry: Entry, demand: Demand): Promise<Knowledge> {
-    const bearer = demand.bearer ?? bearerOf(entry);
-    let isRevoked = false;
-    if (bearer !== null) {
-      const nowSeconds = Math.floor(nowMs() / 1_000);
-      isRevoked =
-        view.isDenied(bearer, nowSeconds) ??
-        (await cutOff(primary.isDenied(bearer, nowSeconds), READ_DEADLINE_MS));
-    }
-    return { credential: entry.credential, user: entry.user, isRevoked };
+  /** `null`: there are too many denials to hold, D1 has to be asked. */
+  function isDeniedNow(bearer: Bearer | null): boolean | null {
+    return bearer === null ? false : view.isDenied(bearer, Math.floor(nowMs() / 1_000));
   }
 
-  async function know(demand: Demand, background: (work: Promise<unknown>) => void): Promise<Knowledge> {
+  async function isDenied(bearer: Bearer | null): Promise<boolean> {
+    const known = isDeniedNow(bearer);
+    if (known !== null || bearer === null) return known === true;
+    return cutOff(primary.isDenied(bearer, Math.floor(nowMs() / 1_000)), READ_DEADLINE_MS);
+  }
+
+  async function conclude(entry: Entry, demand: Demand): Promise<Knowledge> {
+    return toKnowledge(entry, await isDenied(demand.bearer ?? bearerOf(entry)));
+  }
+
+  /** The answer of isolate memory; `null`: it has none. */
+  function recall(demand: Demand, background: Background): Knowledge | null {
+    if (demand.freshnessSeconds === 0 || !isFresh(demand.freshnessSeconds)) return null;
+    const key = lookupKey(demand.lookup);
+    const entry = key === null ? NOTHING : fromMemory(key);
+    if (entry === null) return null;
+    const isRevoked = isDeniedNow(demand.bearer ?? bearerOf(entry));
+    if (isRevoked === null) return null;
+    keepFollowing(background);
+    return toKnowledge(entry, isRevoked);
+  }
+
+  async function findOut(demand: Demand, background: Background): Promise<Knowledge> {
     const { lookup, freshnessSeconds } = demand;
     const key = lookupKey(lookup);
     const mayReuse = freshnessSeconds > 0;
@@ -178,21 +195,29 @@ export function createRecords(dependencies: RecordsDependencies): Records {
     throw new Problem("store_unavailable", "no answer of D1 was recent enough");
   }
 
+  async function knowOrRefuse(demand: Demand, background: Background): Promise<Knowledge> {
+    try {
+      return await findOut(demand, background);
+    } catch (error) {
+      if (error instanceof Problem) throw error;
+      throw new Problem("store_unavailable", "D1 could not be read", { cause: error });
+    }
+  }
+
   return {
     followed: view.followed,
-    async know(demand, background) {
-      try {
-        return await know(demand, background);
-      } catch (error) {
-        if (error instanceof Problem) throw error;
-        throw new Problem("store_unavailable", "D1 could not be read", { cause: error });
-      }
-    },
+    know: (demand, background) => recall(demand, background) ?? knowOrRefuse(demand, background),
   };
 }
 
 const NO_LOOKUP: Lookup = { by: "none" };
 const NOTHING: Entry = { stamp: { epoch: "", seq: 0 }, subjects: [], credential: null, user: null };
+
+const toKnowledge = ({ credential, user }: Entry, isRevoked: boolean): Knowledge => ({
+  credential,
+  user,
+  isRevoked,
+});
 
 const isFound = (entry: Entry) => entry.credential !== null || entry.user !== null;
 

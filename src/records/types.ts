@@ -75,11 +75,11 @@ export interface Knowledge {
 
 export interface Records {
   /**
-   * Everything a decision needs, no older than the demand allows when the promise settles. A warm request settles
-   * without any I/O.
+   * Everything a decision needs, no older than the demand allows when it is returned or the promise settles. Where
+   * isolate memory can answer there is no promise, and no I/O.
    * @throws Problem `store_unavailable` when that could not be had. Never because a record does not exist.
    */
-  know(demand: Demand, background: (work: Promise<unknown>) => void): Promise<Knowledge>;
+  know(demand: Demand, background: (work: Promise<unknown>) => void): Knowledge | Promise<Knowledge>;
   /** How far this isolate has followed the change feed, and as of when; `null` before its first read. */
   followed(): { readonly epoch: string; readonly head: number; readonly asOfMs: number } | null;
 }

@@ -1,14 +1,16 @@
 // What a newcomer runs: `npm start`, the curl lines it prints, Ctrl-C, and `npm start` again.
-import { type ChildProcess, spawn } from "node:child_process";
+import { type ChildProcess, execFile, spawn } from "node:child_process";
 import { once } from "node:events";
 import { mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs";
 import { connect, createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
+import { promisify } from "node:util";
 import { afterAll, describe, expect, it } from "vitest";
 
 const SCRIPT = fileURLToPath(new URL("../../cli/start.ts", import.meta.url));
+const MINT = fileURLToPath(new URL("../../cli/mint.ts", import.meta.url));
 const TIMEOUT_MS = 300_000;
 const state = mkdtempSync(join(tmpdir(), "postern-start-"));
 const started: ChildProcess[] = [];
@@ -74,6 +76,12 @@ function parseCurlLines(output: string): readonly CurlLine[] {
 
 const request = ({ url, method, headers }: CurlLine) =>
   fetch(url, { method, headers: headers.map(([name, value]) => [name, value] as [string, string]) });
+
+/** @returns the secret that `npm run mint` shows */
+async function mint(...args: readonly string[]): Promise<string> {
+  const child = promisify(execFile)(process.execPath, [MINT, "--state", state, ...args]);
+  return (await child).stdout.trim().split("\n").at(-1) ?? "";
+}
 
 function isListening(address: string): Promise<boolean> {
   const { hostname, port } = new URL(address);
@@ -144,6 +152,17 @@ describe("npm start", () => {
   it(
     "keeps data and credentials over a restart, and stores none of them in the clear",
     async () => {
+      const pat = await mint(
+        "--realm",
+        "demo",
+        "--user",
+        "o'8",
+        "--new-user",
+        "--kind",
+        "pat",
+        "--scope",
+        "notes.read",
+      );
       const running = await start("--port", "0");
       expect(readFileSync(join(state, ".dev.vars"), "utf8")).toBe(firstSecrets);
       expect(running.output()).not.toContain("seeded");
@@ -156,15 +175,25 @@ describe("npm start", () => {
         await response.body?.cancel();
       }
 
+      const minted = await fetch(`${origin}/notes`, {
+        headers: { authorization: `Bearer ${pat}`, "new-api-user": "o'8" },
+      });
+      expect(await minted.json()).toMatchObject({
+        userContext: { sub: "o'8", auth: { scopes: ["notes.read"] } },
+      });
+
       const files = readdirSync(state, { recursive: true, withFileTypes: true }).filter((entry) =>
         entry.isFile(),
       );
       const stored = files.map((file) => readFileSync(join(file.parentPath, file.name), "latin1")).join("\n");
-      const secrets = old.flatMap(({ headers }) =>
-        headers
-          .filter(([name]) => name !== "New-Api-User")
-          .map(([, value]) => value.split(/[ .]/).at(-1) ?? ""),
-      );
+      const secrets = [
+        pat,
+        ...old.flatMap(({ headers }) =>
+          headers
+            .filter(([name]) => name !== "New-Api-User")
+            .map(([, value]) => value.split(/[ .]/).at(-1) ?? ""),
+        ),
+      ];
       expect(secrets.length).toBeGreaterThan(3);
       for (const secret of secrets) expect(stored.includes(secret)).toBe(false);
 

@@ -63,17 +63,17 @@ export function createJwtVerifier(deps: JwtVerifierDeps): Verifier {
     return memory;
   }
 
-  /** `null`: not remembered, or verified with keys that are no longer the issuer's. */
-  async function recall(
+  /** `null`: not remembered, or verified with keys that are no longer the issuer's. A promise only for a JWKS. */
+  function recall(
     token: string,
     issuer: JwtIssuer,
     background: Background,
-  ): Promise<TokenFacts | null> {
+  ): TokenFacts | null | Promise<TokenFacts | null> {
     const known = memoryOf(issuer).tokens.get(token);
     if (known === undefined) return null;
     if (issuer.keys.kind !== "jwks") return known.facts;
-    const { version } = await deps.jwks.keySet(issuer.keys.url, null, background);
-    return known.keysVersion === version ? known.facts : null;
+    const current = deps.jwks.keySet(issuer.keys.url, null, background);
+    return current.then(({ version }) => (known.keysVersion === version ? known.facts : null));
   }
 
   /** The keys to try, with the version of the set they came from. */

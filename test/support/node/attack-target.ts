@@ -1,8 +1,6 @@
 // A gateway under bare workerd that is struck with raw bytes; after every strike, what the origin got is held against
 // the policy by a reading of paths that shares nothing with the gateway's own.
 import { randomBytes } from "node:crypto";
-import { mkdtempSync, rmSync } from "node:fs";
-import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { createLocalJWKSet, type JSONWebKeySet, jwtVerify, SignJWT } from "jose";
 import { expect } from "vitest";
@@ -12,6 +10,7 @@ import { type BareWorkerd, startBareWorkerd } from "./bare-workerd.ts";
 import { exchange, type RawExchange, type RawOptions, rawRequest } from "./raw-http.ts";
 import { type Area, areaOf, readings } from "./readings.ts";
 import { type Arrived, type RecordingOrigin, startRecordingOrigin, valuesOf } from "./recording-origin.ts";
+import { makeScratch } from "./scratch.ts";
 
 const ISSUER = "https://auth.example";
 /** What attackers write into headers; nothing with it in its value may come through. */
@@ -120,12 +119,12 @@ function sitesWithDefaults(
 }
 
 async function secrets(): Promise<Readonly<Record<string, string>> & { readonly DEMO_JWT_SECRET: string }> {
-  const directory = mkdtempSync(join(tmpdir(), "postern-secrets-"));
+  const { directory, remove } = makeScratch("secrets");
   try {
     const made = await ensureLocalSecrets(join(directory, ".dev.vars"));
     return { DEMO_JWT_SECRET: randomBytes(32).toString("hex"), ...made.secrets };
   } finally {
-    rmSync(directory, { recursive: true, force: true });
+    remove();
   }
 }
 

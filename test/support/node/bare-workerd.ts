@@ -1,8 +1,7 @@
 // The Worker as it is deployed, under `workerd serve` alone: nothing mends a request before the gateway sees it.
 import { execFile } from "node:child_process";
-import { mkdtempSync, readdirSync, rmSync, writeFileSync } from "node:fs";
+import { readdirSync, writeFileSync } from "node:fs";
 import { createRequire } from "node:module";
-import { tmpdir } from "node:os";
 import { basename, join } from "node:path";
 import { promisify } from "node:util";
 import { stringify } from "smol-toml";
@@ -10,6 +9,7 @@ import { keepToThisMachine } from "../../../cli/wrangler.ts";
 import type { RequestLine } from "../../../src/log.ts";
 import { type ProcessGroup, startProcess } from "./process-group.ts";
 import { COMPATIBILITY_DATE, ROOT, WRANGLER } from "./project.ts";
+import { makeScratch } from "./scratch.ts";
 
 const { default: WORKERD } = createRequire(import.meta.url)("workerd") as { readonly default: string };
 const READY_DEADLINE_MS = 60_000;
@@ -34,7 +34,7 @@ export interface BareOptions {
 
 /** Bundles the entry as `wrangler deploy` would, and serves it. No D1, no KV. */
 export async function startBareWorkerd({ entry, vars, services = {} }: BareOptions): Promise<BareWorkerd> {
-  const directory = mkdtempSync(join(tmpdir(), "postern-bare-"));
+  const { directory, remove } = makeScratch("bare");
   const log = new Map<string, RequestLine>();
   const waiting = new Map<string, (line: RequestLine) => void>();
   const onLine = (text: string) => {
@@ -46,7 +46,7 @@ export async function startBareWorkerd({ entry, vars, services = {} }: BareOptio
   let started: ProcessGroup | null = null;
   const stop = async () => {
     await started?.stop();
-    rmSync(directory, { recursive: true, force: true });
+    remove();
   };
   try {
     await bundle(join(ROOT, entry), directory);

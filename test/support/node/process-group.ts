@@ -20,6 +20,8 @@ export interface ProcessGroup {
 
 export interface ProcessOptions {
   readonly directory: string;
+  /** Beside our own. */
+  readonly environment?: Readonly<Record<string, string>>;
   /** Gets every line of standard output, error and descriptor 3. */
   readonly onLine?: (line: string) => void;
 }
@@ -27,10 +29,11 @@ export interface ProcessOptions {
 export function startProcess(
   program: string,
   args: readonly string[],
-  { directory, onLine }: ProcessOptions,
+  { directory, environment, onLine }: ProcessOptions,
 ): ProcessGroup {
   const child = spawn(program, args, {
     cwd: directory,
+    env: { ...process.env, ...environment },
     stdio: ["ignore", "pipe", "pipe", "pipe"],
     detached: true, // a group of its own: wrangler starts workerd, and ending wrangler alone can leave that behind
   });

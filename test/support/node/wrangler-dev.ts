@@ -1,6 +1,5 @@
 // `wrangler dev` as a newcomer runs it, on a configuration, secrets and data of its own.
-import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
-import { tmpdir } from "node:os";
+import { readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { stringify } from "smol-toml";
 import { getPlatformProxy } from "wrangler";
@@ -8,6 +7,7 @@ import { ensureLocalSecrets, type LocalSecrets } from "../../../cli/local-secret
 import { keepToThisMachine } from "../../../cli/wrangler.ts";
 import { type ProcessGroup, startProcess } from "./process-group.ts";
 import { COMPATIBILITY_DATE, ROOT, WRANGLER } from "./project.ts";
+import { makeScratch } from "./scratch.ts";
 
 const READY_DEADLINE_MS = 120_000;
 
@@ -28,11 +28,12 @@ export interface DevOptions {
 
 export async function startWranglerDev({ vars, seed }: DevOptions): Promise<WranglerDev> {
   keepToThisMachine();
-  const directory = mkdtempSync(join(tmpdir(), "postern-dev-"));
+  process.env.WRANGLER_LOG = "warn"; // of what runs in this process
+  const { directory, remove } = makeScratch("dev");
   let started: ProcessGroup | null = null;
   const stop = async () => {
     await started?.stop();
-    rmSync(directory, { recursive: true, force: true });
+    remove();
   };
   try {
     const config = join(directory, "wrangler.toml");
@@ -45,6 +46,7 @@ export async function startWranglerDev({ vars, seed }: DevOptions): Promise<Wran
     const args = [WRANGLER, "dev", "--config", config, "--local", "--persist-to", data, ...listen];
     started = startProcess(process.execPath, [...args, "--show-interactive-dev-session=false"], {
       directory,
+      environment: { WRANGLER_LOG: "log" },
     });
     const ready = await started.lineMatching(/Ready on (http:\/\/127\.0\.0\.1:(\d+))/, READY_DEADLINE_MS);
     const [, address = "", port] = ready;
