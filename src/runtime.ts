@@ -2,7 +2,8 @@
 import { loadConfig } from "./config/load.ts";
 import type { Config } from "./config/types.ts";
 import type { Runtime } from "./context.ts";
-import { COUNT_DEADLINE_MS, type Limiter } from "./pipeline/limit.ts";
+import { cutOff } from "./cut-off.ts";
+import type { Limiter } from "./pipeline/limit.ts";
 import { buildRouteIndex } from "./pipeline/route.ts";
 import { createContextSigner } from "./pipeline/user-context.ts";
 import { createVerifiers } from "./pipeline/verify/verifiers.ts";
@@ -40,7 +41,7 @@ export function createRuntime(env: Env): Runtime {
     routes: buildRouteIndex(config),
     verifiers: createVerifiers({ config, records, jwks }),
     signer: createContextSigner(config),
-    limiter: env.DB === undefined ? createNoLimiter() : createTimelyLimiter(env.DB),
+    limiter: env.DB === undefined ? createNoLimiter() : createLimiter(env.DB),
     forwarding: { fetch: (...input) => fetch(...input) },
   };
 }
@@ -60,19 +61,6 @@ function createLiveRecords(config: Config, database: D1Database, kv: KVNamespace
   });
 }
 
-/** Rejects when `work` takes longer; the work itself cannot be called back. */
-async function cutOff<T>(work: Promise<T>, deadlineMs: number): Promise<T> {
-  let timer: ReturnType<typeof setTimeout> | null = null;
-  const deadline = new Promise<never>((_, reject) => {
-    timer = setTimeout(() => reject(new Error(`no answer within ${deadlineMs} ms`)), deadlineMs);
-  });
-  try {
-    return await Promise.race([work, deadline]);
-  } finally {
-    if (timer !== null) clearTimeout(timer);
-  }
-}
-
 /** For gateways whose every site does without D1. `loadConfig` has seen to it that no site needs what is missing. */
 function createNoRecords(): Records {
   return {
@@ -81,11 +69,6 @@ function createNoRecords(): Records {
       throw new Problem("store_unavailable", "no D1 database is bound as DB");
     },
   };
-}
-
-function createTimelyLimiter(database: D1Database): Limiter {
-  const limiter = createLimiter(database);
-  return { take: (...count) => cutOff(limiter.take(...count), COUNT_DEADLINE_MS) };
 }
 
 function createNoLimiter(): Limiter {

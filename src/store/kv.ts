@@ -1,6 +1,7 @@
 // Records in KV. A value is believed only together with its stamp: KV may lag behind by a minute and more.
 import * as v from "valibot";
 import type { Entry } from "../records/records.ts";
+import { StoredEntry } from "./record-schema.ts";
 
 export interface KvTier {
   /** `null`: none, or not of a form this version writes. */
@@ -12,40 +13,6 @@ export interface KvTier {
 const SCHEMA_VERSION = 1;
 /** Beyond the reach of most isolates' tails an entry only costs storage. KV allows no less than 60. */
 const EXPIRATION_SECONDS = 86_400;
-
-const Attributes = v.record(v.string(), v.unknown());
-const Texts = v.array(v.string());
-const User = v.object({
-  realm: v.string(),
-  id: v.string(),
-  username: v.nullable(v.string()),
-  name: v.nullable(v.string()),
-  role: v.string(),
-  permissions: Texts,
-  status: v.picklist(["active", "disabled", "pending", "deleted"]),
-  attributes: Attributes,
-});
-const Credential = v.object({
-  kind: v.picklist(["api_key", "pat", "session"]),
-  id: v.string(),
-  realm: v.string(),
-  userId: v.string(),
-  name: v.nullable(v.string()),
-  status: v.picklist(["active", "disabled", "deleted"]),
-  digest: v.string(),
-  scopes: Texts,
-  createdAtSeconds: v.number(),
-  expiresAtSeconds: v.nullable(v.number()),
-  ipAllow: Texts,
-  attributes: Attributes,
-  user: v.nullable(User),
-});
-const StoredEntry = v.object({
-  stamp: v.object({ epoch: v.string(), seq: v.number() }),
-  subjects: Texts,
-  credential: v.nullable(Credential),
-  user: v.nullable(User),
-});
 
 /** Keys carry the schema version and the epoch, so that entries of another database or version are never met. */
 export function createKvTier(namespace: KVNamespace): KvTier {

@@ -1,7 +1,9 @@
 // Reads of D1 on a request's behalf: one batch, hence one round trip and one snapshot, from the primary.
 import { and, desc, eq, gt, inArray, isNull, or, type SQL, sql } from "drizzle-orm";
 import { drizzle } from "drizzle-orm/d1";
+import * as v from "valibot";
 import type { Bearer, CredentialRecord, Lookup, Subject, UserRecord } from "../records/types.ts";
+import { StoredCredential, StoredUser, SubjectList } from "./record-schema.ts";
 import { changes, credentials, revocations, sessions, users } from "./schema.ts";
 
 /** More changes or denials than this are not taken into memory. */
@@ -32,7 +34,7 @@ export interface PrimaryAnswer {
   readonly floor: number;
   /** The newest `seq` ever given out, pruned or not. */
   readonly head: number;
-  /** Oldest first, contiguous, ending at `head`. `null`: more than `MAX_FEED_ROWS`. */
+  /** Oldest first, contiguous, ending at `head`. `null`: more than `MAX_FEED_ROWS`, or one does not say what changed. */
   readonly changes: readonly { readonly seq: number; readonly subjects: readonly Subject[] }[] | null;
   /** `null`: more than `MAX_FEED_ROWS`. */
   readonly denials: readonly Denial[] | null;
@@ -71,7 +73,7 @@ export function createPrimary(database: D1Database): Primary {
       const feed = [
         db.all<State>(STATE),
         db
-          .select({ seq: changes.seq, subjects: changes.subjects })
+          .select({ seq: changes.seq, subjects: sql<string>`${changes.subjects}` })
           .from(changes)
           .where(since === null ? undefined : gt(changes.seq, since))
           .orderBy(desc(changes.seq))
@@ -85,12 +87,12 @@ export function createPrimary(database: D1Database): Primary {
 
       switch (lookup.by) {
         case "none": {
-          return { ...toFeed(await db.batch(feed)), credential: null, user: null };
+          return toAnswer(await db.batch(feed), null, null);
         }
         case "user": {
           const owner = and(eq(users.realm, lookup.realm), eq(users.id, lookup.id));
           const answers = await db.batch([...feed, db.select(USER_COLUMNS).from(users).where(owner)]);
-          return { ...toFeed(answers), credential: null, user: answers[3][0] ?? null };
+          return toAnswer(answers, null, answers[3][0] ?? null);
         }
         case "session": {
           const named = and(eq(sessions.realm, lookup.realm), eq(sessions.id, lookup.id));
@@ -98,10 +100,9 @@ export function createPrimary(database: D1Database): Primary {
           const owner = db.select(USER_COLUMNS).from(users).where(ownsOneOf(sessions, named));
           const answers = await db.batch([...feed, row, owner]);
           const session = answers[3][0];
-          if (session === undefined) return { ...toFeed(answers), credential: null, user: null };
+          if (session === undefined) return toAnswer(answers, null, null);
           const user = answers[4][0] ?? null;
-          const credential = { ...session, ...SESSION_DEFAULTS, user };
-          return { ...toFeed(answers), credential, user };
+          return toAnswer(answers, { ...session, ...SESSION_DEFAULTS, user }, user);
         }
         case "digest": {
           const named = and(
@@ -116,9 +117,9 @@ export function createPrimary(database: D1Database): Primary {
           const found = answers[3].sort(
             (a, b) => lookup.digests.indexOf(a.digest) - lookup.digests.indexOf(b.digest),
           )[0];
-          if (found === undefined) return { ...toFeed(answers), credential: null, user: null };
+          if (found === undefined) return toAnswer(answers, null, null);
           const user = answers[4].find(({ id }) => id === found.userId) ?? null;
-          return { ...toFeed(answers), credential: { ...found, user }, user };
+          return toAnswer(answers, { ...found, user }, user);
         }
       }
     },
@@ -198,12 +199,17 @@ const SESSION_DEFAULTS = { kind: "session", name: null, ipAllow: [], attributes:
 
 type FeedAnswers = readonly [
   readonly State[],
-  { seq: number; subjects: readonly Subject[] }[],
+  { readonly seq: number; readonly subjects: string }[],
   Denial[],
   ...unknown[],
 ];
 
-function toFeed([states, newestFirst, denials]: FeedAnswers): Omit<PrimaryAnswer, "credential" | "user"> {
+/** @throws when a record is not of its form: nothing can be decided by it */
+function toAnswer(
+  [states, newestFirst, denials]: FeedAnswers,
+  credential: unknown,
+  user: unknown,
+): PrimaryAnswer {
   const state = states[0];
   if (typeof state?.epoch !== "string" || typeof state.floor !== "number") {
     throw new Error("D1 has no epoch: its migrations were not applied");
@@ -212,7 +218,20 @@ function toFeed([states, newestFirst, denials]: FeedAnswers): Omit<PrimaryAnswer
     epoch: state.epoch,
     floor: state.floor,
     head: state.head,
-    changes: newestFirst.length > MAX_FEED_ROWS ? null : newestFirst.reverse(),
+    changes: newestFirst.length > MAX_FEED_ROWS ? null : toChanges(newestFirst.reverse()),
     denials: denials.length > MAX_FEED_ROWS ? null : denials,
+    credential: credential === null ? null : v.parse(StoredCredential, credential),
+    user: user === null ? null : v.parse(StoredUser, user),
   };
+}
+
+/** `null` where a row does not say what changed: then anything may have. */
+function toChanges(
+  rows: readonly { readonly seq: number; readonly subjects: string }[],
+): PrimaryAnswer["changes"] {
+  try {
+    return rows.map(({ seq, subjects }) => ({ seq, subjects: v.parse(SubjectList, JSON.parse(subjects)) }));
+  } catch {
+    return null;
+  }
 }

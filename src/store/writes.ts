@@ -116,8 +116,8 @@ export function createWrites(database: D1Database): Writes {
           .onConflictDoUpdate({
             target: [revocations.realm, revocations.kind, revocations.value],
             set: {
-              issuedBeforeSeconds: widest(sql`issued_before_seconds`),
-              expiresAtSeconds: widest(sql`expires_at_seconds`),
+              issuedBeforeSeconds: widest(sql`issued_before_seconds`, nowSeconds),
+              expiresAtSeconds: widest(sql`expires_at_seconds`, nowSeconds),
               seq: sql`excluded.seq`,
             },
           }),
@@ -146,7 +146,8 @@ export function createWrites(database: D1Database): Writes {
   };
 }
 
-/** Of the stored and the new value the one that denies more; NULL denies most. */
-const widest = (column: SQL) =>
-  sql`CASE WHEN revocations.${column} IS NULL OR excluded.${column} IS NULL THEN NULL
+/** Of the stored and the new value the one that denies more; NULL denies most. What has run out denies nothing. */
+const widest = (column: SQL, nowSeconds: number) =>
+  sql`CASE WHEN revocations.expires_at_seconds <= ${nowSeconds} THEN excluded.${column}
+      WHEN revocations.${column} IS NULL OR excluded.${column} IS NULL THEN NULL
       ELSE MAX(revocations.${column}, excluded.${column}) END`;

@@ -30,6 +30,20 @@ export function isAddressAllowed(address: string | null, blocks: readonly string
   return list.some((block) => contains(block, known));
 }
 
+/**
+ * What one caller can be told by: an IPv4 address, or the /64 network of an IPv6 one, of which a single line has all
+ * 2^64 addresses (RFC 4291 §2.5.4). Anything else stays as it is.
+ */
+export function callerNetwork(address: string): string {
+  const known = readAddress(address);
+  if (known === null) return address;
+  if (known.length === 4) return known.join(".");
+  return `${known
+    .slice(0, 8)
+    .map((byte) => byte.toString(16).padStart(2, "0"))
+    .join("")}/64`;
+}
+
 /** `null` for what is not a CIDR block (RFC 4632 §3.1, RFC 4291 §2.3). Bits beyond the prefix are ignored. */
 function readBlock(text: string): Block | null {
   const slash = text.indexOf("/");
