@@ -1,4 +1,5 @@
 // The whole configuration, compiled: the gateway, its realms, its sites, and what holds between them.
+import { hiddenRows } from "./hidden-rows.ts";
 import type { Issues } from "./issue.ts";
 import { isLoopback, parseUrl } from "./names.ts";
 import { nearest, readPartly } from "./read.ts";
@@ -15,6 +16,10 @@ const DEFAULT_FRESHNESS_SECONDS = 30;
 /** What `GATEWAY` says, as far as it could be read. `null`: it is missing or no table, which is an issue by then. */
 export function readGateway(scope: Omit<Scope, "isProduction">): GatewayInput | null {
   const { env, issues } = scope;
+  for (const variable of Object.keys(env)) {
+    if (!/^gateway__/i.test(variable)) continue;
+    issues.add(variable, "is not read: only sites go on in further variables; move it into GATEWAY");
+  }
   if (env.GATEWAY === undefined) {
     const guess = nearest("GATEWAY", Object.keys(env));
     const hint = guess === null ? "" : `; there is ${guess}, whose name differs`;
@@ -50,11 +55,15 @@ export function compileConfig(given: GatewayInput, scope: Scope): Config {
   for (const name of realms.keys()) {
     if (!used.has(name)) issues.warn(`GATEWAY.realms.${name}`, "is used by no site");
   }
-  reportSharedPlaces(
-    sites.filter((_, index) => isPlaceKnown(sources[index], issues)),
-    gateway,
-    scope,
-  );
+  const placed = sites.filter((_, index) => isPlaceKnown(sources[index], issues));
+  reportSharedPlaces(placed, gateway, scope);
+  for (const { route, host, by } of hiddenRows(placed)) {
+    issues.warn(
+      `${route.key}.path`,
+      `is never reached on ${host}: SITE_${by.name.toUpperCase()} has ${by.basePath} there; move the row to that site`,
+    );
+  }
+  reportSentSecrets(sources, issues);
   reportSharedSecrets(sites, (index) => `${sources[index]?.keyOf("user_context")}.secret`, issues);
   if (sites.some(needsStore) && findBinding(scope.env, "DB", "prepare") === null) {
     issues.add(
@@ -166,6 +175,26 @@ function reportSharedSecrets(sites: readonly Site[], keyOf: (index: number) => s
       .some((site) => site.userContext.secret && areEqual(site.userContext.secret, secret));
     if (isShared)
       issues.warn(keyOf(index), "is also that of another site, whose origin could sign for this one");
+  }
+}
+
+/** A secret that signs or verifies is never sent: whoever receives it can sign. */
+function reportSentSecrets(sources: readonly SiteSource[], issues: Issues): void {
+  const places = new Map<string, string>();
+  for (const { values, jwt, keyOf } of sources) {
+    for (const { key, value } of jwt) if (value.secret !== undefined) places.set(value.secret, key);
+    const own = values.user_context?.secret;
+    if (own !== undefined) places.set(own, keyOf("user_context"));
+  }
+  for (const { values, keyOf } of sources) {
+    for (const [name, text] of Object.entries(values.origin_headers ?? {})) {
+      const place = text.startsWith("secret:") ? places.get(text.slice("secret:".length)) : undefined;
+      if (place === undefined) continue;
+      issues.add(
+        `${keyOf("origin_headers")}.${name}`,
+        `would send the origin the secret of ${place}, so that it could sign: make another one`,
+      );
+    }
   }
 }
 

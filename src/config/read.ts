@@ -12,6 +12,22 @@ export function table<const Entries extends v.ObjectEntries>(entries: Entries) {
   });
 }
 
+/** A table whose keys the operator chooses. */
+export function tableOf<
+  const Key extends v.GenericSchema<string, string>,
+  const Value extends v.GenericSchema,
+>(key: Key, value: Value) {
+  return v.pipe(v.custom<Record<string, unknown>>(isReadable, UNREADABLE_KEY), v.record(key, value));
+}
+
+/** A record drops these keys without a word, and with them what they demand. */
+const DROPPED_KEYS = ["constructor", "prototype", "__proto__"];
+const UNREADABLE_KEY = "must not have a key named constructor, prototype or __proto__: it would not be read";
+
+function isReadable(input: unknown): boolean {
+  return !isTable(input) || DROPPED_KEYS.every((key) => !Object.hasOwn(input, key));
+}
+
 /** A table read by a schema: what was right of it, and the keys that were not. */
 export interface Reading<Output> {
   readonly value: Output;

@@ -17,11 +17,15 @@ export interface RouteFacts {
   readonly verifiable: readonly CredentialKind[];
   readonly whyNot: (kind: CredentialKind) => string;
   readonly revocation: "feed" | "none";
+  readonly forwardCredential: boolean;
   readonly allow: number;
   readonly gatewayFreshnessSeconds: number;
 }
 
 const REFUSES_ANONYMOUS = 'refuses everyone without a credential: say auth = "required"';
+
+const ASKS_FOR_NOTHING =
+  "asks for nothing: every caller counts as at least the lowest step; put a step below it, such as public, first in roles";
 
 /** Every row, compiled; what is wrong with one goes to the issues and does not hide the next. */
 export function compileRoutes(
@@ -76,6 +80,12 @@ function compileRoute(given: RouteInput, key: string, facts: RouteFacts, scope: 
     issues.add(
       `${key}.cache`,
       'is possible only with auth = "none": a cache would serve one caller\'s answer to another',
+    );
+  }
+  if (given.cache === true && facts.forwardCredential) {
+    issues.add(
+      `${key}.cache`,
+      "does not go with forward_credential: the origin's answer to one caller's credential would be served to all",
     );
   }
   if (given.mode === "observe") {
@@ -178,7 +188,9 @@ function compileRole(
     const guess = nearest(role, ladder);
     const hint = guess === null ? "" : `; did you mean "${guess}"?`;
     issues.add(key, `must be a step of the site's ladder (${ladder.join(" < ")})${hint}`);
-  } else if (step > 0 && auth === "optional") {
+  } else if (step === 0 && auth !== "none") {
+    issues.add(key, ASKS_FOR_NOTHING);
+  } else if (auth === "optional") {
     issues.warn(key, REFUSES_ANONYMOUS);
   }
   return Math.max(step, 0);

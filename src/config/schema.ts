@@ -4,7 +4,7 @@ import * as v from "valibot";
 import { AMBIGUITIES, type Ambiguity } from "../pipeline/path.ts";
 import { CREDENTIAL_KINDS } from "../types.ts";
 import { hostProblem, isHeaderName } from "./names.ts";
-import { oneOf, table } from "./read.ts";
+import { oneOf, table, tableOf } from "./read.ts";
 
 export const HMAC_ALGORITHMS = ["HS256", "HS384", "HS512"] as const;
 export type HmacAlgorithm = (typeof HMAC_ALGORITHMS)[number];
@@ -82,7 +82,7 @@ export const GatewaySchema = table({
       v.regex(/^[A-Za-z][A-Za-z0-9_-]{0,14}[_-]$/, 'must be letters and digits that end with "-" or "_"'),
     ),
   ),
-  realms: v.optional(v.record(realmName, table({ untagged_keys: v.optional(v.boolean()) }))),
+  realms: v.optional(tableOf(realmName, table({ untagged_keys: v.optional(v.boolean()) }))),
   user_context: v.optional(
     table({
       algorithm: v.optional(oneOf(SIGNING_ALGORITHMS)),
@@ -100,7 +100,7 @@ export const SiteSchema = table({
   strip_base_path: v.optional(v.boolean()),
   origin: v.optional(v.string()),
   origin_headers: v.optional(
-    v.record(headerName, v.string("must be a text in quotes: a value, or secret:NAME")),
+    tableOf(headerName, v.string("must be a text in quotes: a value, or secret:NAME")),
   ),
   realm: v.optional(realmName),
   roles: v.optional(listOf(word)),
@@ -185,7 +185,7 @@ export const JwtSchema = table({
   issuer: text,
   audience: v.union([text, listOf(text)], "must be a text or a list of texts, not empty"),
   require: v.optional(
-    v.record(
+    tableOf(
       v.string(),
       v.union([v.string(), v.number(), v.boolean()], "must be a text, a number, or true or false"),
     ),

@@ -23,6 +23,7 @@ export interface NamedSecret {
   readonly value: Uint8Array;
 }
 
+const RESERVED_PREFIX = "POSTERN_";
 export const TAG_SECRETS = "POSTERN_TAG_SECRETS";
 export const PEPPERS = "POSTERN_PEPPERS";
 export const SIGNING_KEYS = "POSTERN_SIGNING_KEYS";
@@ -59,7 +60,8 @@ const LEAST_BYTES = 32;
 const ID = /^[A-Za-z0-9][A-Za-z0-9_.-]{0,31}$/;
 
 /**
- * The text of a secret. Missing, empty, or not a text is an issue under `key`.
+ * The text of a secret. Missing, empty, or not a text is an issue under `key`, and so is one of the gateway's own that
+ * is named for another use.
  * @returns `null` after an issue
  */
 export function readSecret(
@@ -68,10 +70,17 @@ export function readSecret(
   source: SecretSource,
   issues: Issues,
 ): string | null {
+  if (need.name.startsWith(RESERVED_PREFIX) && need.kind !== "list" && need.kind !== "signing_keys") {
+    issues.add(
+      key,
+      `must not be ${need.name}: secrets that begin with ${RESERVED_PREFIX} are the gateway's own`,
+    );
+    return null;
+  }
   const value = source(need);
   if (typeof value === "string" && value.trim() !== "") return value;
   if (value === undefined || value === null || value === "") {
-    const local = need.name.startsWith("POSTERN_")
+    const local = need.name.startsWith(RESERVED_PREFIX)
       ? "`npm start` makes a local one"
       : "put it into .dev.vars here";
     issues.add(

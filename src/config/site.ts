@@ -83,6 +83,7 @@ export function compileSite(
         verifiable: verifiable.kinds,
         whyNot: verifiable.whyNot,
         revocation,
+        forwardCredential: credentials.forwardCredential,
         allow,
         gatewayFreshnessSeconds: gateway.freshnessSeconds,
       },

@@ -122,9 +122,10 @@ describe("a configuration that loads", () => {
   });
 
   it("resolves headers for the origin, secrets included, in lower case", () => {
-    const env = withSite({ origin_headers: { "CF-Access-Client-Id": "secret:FILES_JWT", "X-Plain": "a b" } });
+    const originHeaders = { "CF-Access-Client-Id": "secret:ORIGIN_ID", "X-Plain": "a b" };
+    const env = { ...withSite({ origin_headers: originHeaders }), ORIGIN_ID: "id.access" };
     expect(loaded(env).sites[0]?.originHeaders).toEqual([
-      ["cf-access-client-id", ENV.FILES_JWT],
+      ["cf-access-client-id", "id.access"],
       ["x-plain", "a b"],
     ]);
   });
@@ -320,6 +321,84 @@ describe("requirement 12: kinds of credential are mutually exclusive", () => {
       SHARED: `x${String(ENV.FILES_JWT).slice(1)}`,
     });
     expect(warningsOf(env).join()).toContain("SITE_OTHER.user_context.secret: is also that of another site");
+  });
+});
+
+describe("a secret has one use", () => {
+  const jwk = (value: unknown) => ({ secret: undefined, algorithms: ["ES256"], public_key: value });
+
+  it.each(["POSTERN_PEPPERS", "POSTERN_TAG_SECRETS", "POSTERN_SIGNING_KEYS", "POSTERN_OTHER"])(
+    "and no key of a site may name %s",
+    (name) => {
+      const reason = `must not be ${name}: secrets that begin with POSTERN_ are the gateway's own`;
+      const { secret: _, ...publicKey } = { ...JWT, ...jwk(`secret:${name}`) };
+      expect(issuesOf(withSite({ origin_headers: { "X-Pass": `secret:${name}` } }))).toEqual([
+        `SITE_FILES.origin_headers.X-Pass: ${reason}`,
+      ]);
+      expect(issuesOf(withSite({ user_context: { algorithm: "HS256", secret: name } }))).toEqual([
+        `SITE_FILES.user_context.secret: ${reason}`,
+      ]);
+      expect(issuesOf(withJwt({ secret: name }))).toEqual([`SITE_FILES.jwt.secret: ${reason}`]);
+      expect(issuesOf(withSite({ jwt: publicKey }))).toEqual([`SITE_FILES.jwt.public_key: ${reason}`]);
+    },
+  );
+
+  it.each([
+    ["an issuer's secret", "FILES_JWT", "SITE_FILES.jwt"],
+    ["the secret of a site's user context", "OTHER_CONTEXT", "SITE_OTHER.user_context"],
+  ])("and %s is not sent to any origin", (_, name, place) => {
+    const other = {
+      hosts: ["other.example.com"],
+      origin: "https://other.internal",
+      user_context: { algorithm: "HS256", secret: "OTHER_CONTEXT" },
+      origin_headers: { "X-Pass": `secret:${name}` },
+      routes: [{ path: "/*" }],
+    };
+    const env = { ...withEnv({ SITE_OTHER: other }), OTHER_CONTEXT: `x${String(ENV.FILES_JWT).slice(1)}` };
+    expect(issuesOf(env)).toEqual([
+      `SITE_OTHER.origin_headers.X-Pass: would send the origin the secret of ${place}, so that it could sign: make another one`,
+    ]);
+  });
+});
+
+describe("requirement 12: a missing role grants nothing", () => {
+  it("so the lowest step of the ladder is no demand, whatever it is called", () => {
+    for (const roles of [["editor", "admin"], ["admin"]]) {
+      const [lowest] = roles;
+      for (const auth of ["required", "optional"]) {
+        const issues = issuesOf(withSite({ roles, routes: [{ path: "/*", auth, role: lowest }] }));
+        expect(issues).toEqual([expect.stringContaining("SITE_FILES.routes[0].role: asks for nothing")]);
+      }
+    }
+    expect(issuesOf(withSite({ routes: [{ path: "/*", role: "public" }] }))).not.toEqual([]);
+  });
+
+  it("and the one above it is", () => {
+    const site = { roles: ["public", "editor", "admin"], routes: [{ path: "/*", role: "editor" }] };
+    expect(loaded(withSite(site)).sites[0]?.routes[0]?.minimumRole).toBe(1);
+  });
+});
+
+describe("nothing is ignored in silence", () => {
+  it.each(["constructor", "prototype", "__proto__"])("a key called %s", (name) => {
+    const table = JSON.parse(`{"${name}": "x", "other": "y"}`);
+    const expected = "must not have a key named constructor, prototype or __proto__: it would not be read";
+    expect(issuesOf(withJwt({ require: table }))).toEqual([`SITE_FILES.jwt.require: ${expected}`]);
+    expect(issuesOf(withSite({ origin_headers: table }))).toEqual([`SITE_FILES.origin_headers: ${expected}`]);
+    const realms = JSON.parse(`{"${name}": {"untagged_keys": true}}`);
+    expect(issuesOf(withEnv({ GATEWAY: { ...GATEWAY, realms } }))).toEqual([`GATEWAY.realms: ${expected}`]);
+    expect(issuesOf(withSite(table)).join()).toContain(`SITE_FILES.${name}: is not a known key`);
+  });
+
+  it.each(["toString", "hasOwnProperty", "valueOf"])("but a claim called %s is required", (claim) => {
+    const config = loaded(withJwt({ require: { [claim]: "x" } }));
+    expect(config.sites[0]?.jwtIssuers[0]?.require).toEqual([[claim, "x"]]);
+  });
+
+  it.each(["GATEWAY__MORE", "GATEWAY__", "gateway__more"])("a variable %s", (variable) => {
+    expect(issuesOf(withEnv({ [variable]: { hosts: ["x.example.com"] } }))).toEqual([
+      `${variable}: is not read: only sites go on in further variables; move it into GATEWAY`,
+    ]);
   });
 });
 
