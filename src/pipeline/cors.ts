@@ -13,14 +13,15 @@ export function isPreflight(request: Request): boolean {
 }
 
 /**
- * Whether a preflight carries nothing but the question: no body and nothing a site would read as a credential or a
- * claimed identity. A browser's preflight never does (Fetch standard, CORS-preflight fetch), so one that does is an
- * ordinary OPTIONS request. Query parameters are not looked at: a preflight repeats the URL.
+ * Whether a preflight carries nothing but the question: no body, no upgrade and nothing a site would read as a
+ * credential or a claimed identity. A browser's preflight never does (Fetch standard, CORS-preflight fetch), so one that
+ * does is an ordinary OPTIONS request. Query parameters are not looked at: a preflight repeats the URL.
  */
 export function isBarePreflight(request: Request, site: Site): boolean {
   if (!isPreflight(request)) return false;
   const { headers } = request;
   if (headers.has("authorization") || headers.has("cookie") || request.body !== null) return false;
+  if (headers.has("upgrade")) return false;
   const { userHeader } = site.credentials;
   if (userHeader !== null && headers.has(userHeader)) return false;
   return !site.credentials.headers.some((name) => headers.has(name));

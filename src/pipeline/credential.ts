@@ -2,7 +2,7 @@
 import type { CredentialRules } from "../config/types.ts";
 import type { RequestContext } from "../context.ts";
 import { Problem } from "../problem.ts";
-import type { Credential, CredentialKind } from "../types.ts";
+import type { Arrival, Credential, CredentialKind, Principal } from "../types.ts";
 import { cookieValues, parameterValues, withoutCookies, withoutParameters } from "./pieces.ts";
 import type { Match } from "./route.ts";
 
@@ -68,24 +68,69 @@ export function extractCredential(match: Match, context: RequestContext): Creden
   }
 }
 
+/** Where a site takes credentials from, or some of these places. */
+type Places = Pick<CredentialRules, "authorization" | "headers" | "cookies" | "query" | "userHeader">;
+
+const NO_PLACES: Places = { authorization: "off", headers: [], cookies: [], query: [], userHeader: null };
+
 /**
  * Removes credentials from what goes to the origin: every place the site reads them from and the header that claims
  * their owner, whatever the route's `auth`. Leaves Authorization of another scheme, other cookies and other parameters
  * as they are, byte for byte. Changes `headers` in place; returns the search string without credential parameters.
+ *
+ * With `forward_credential` what was verified stays, and nothing beside it: not what `conflict = "first"` has passed
+ * over, nothing where the caller counts as anonymous, and the claimed owner only where it was compared with the real
+ * one (a PAT's or a session's). Where no verdict was asked for (`auth = "none"`) or heeded (a refusal in observe mode)
+ * everything stays: there the origin decides by itself, and needs what it was sent.
+ *
+ * @param sighted names of the headers to look at; those that hold no credential are left alone
  */
-export function removeCredentials(headers: Headers, search: string, match: Match): string {
+export function removeCredentials(
+  headers: Headers,
+  sighted: readonly string[],
+  principal: Principal | null,
+  match: Match,
+  context: RequestContext,
+): string {
   const rules = match.site.credentials;
-  if (rules.forwardCredential) return search;
-  if (rules.authorization !== "off") removeAuthorization(headers, rules);
-  for (const name of rules.headers) headers.delete(name);
-  if (rules.userHeader !== null) headers.delete(rules.userHeader);
-  if (rules.cookies.length > 0) removeCookies(headers, rules.cookies);
-  return rules.query.length > 0 ? withoutParameters(search, rules.query) : search;
+  const places = rules.forwardCredential ? unverifiedPlaces(principal, match, context) : rules;
+  for (const name of sighted) {
+    if (places.headers.includes(name) || name === places.userHeader) headers.delete(name);
+    else if (name === "authorization") removeAuthorization(headers, places.authorization);
+    else if (name === "cookie") removeCookies(headers, places.cookies);
+  }
+  const { search } = context.arrival.url;
+  return places.query.length > 0 ? withoutParameters(search, places.query) : search;
+}
+
+function unverifiedPlaces(principal: Principal | null, match: Match, context: RequestContext): Places {
+  const rules = match.site.credentials;
+  if (match.route.auth === "none") return NO_PLACES;
+  if (principal === null) return context.trace.observed === null ? rules : NO_PLACES;
+  const { kind } = principal.credential;
+  const userHeader = kind === "pat" || kind === "session" ? null : rules.userHeader;
+  // Elsewhere every place that holds anything holds the same secret.
+  if (rules.conflict !== "first") return { ...NO_PLACES, userHeader };
+  return { ...placesAfterFirst(rules, context.arrival), userHeader };
+}
+
+/** The places behind the one that decided, which is looked for in the request as it came. */
+function placesAfterFirst(rules: CredentialRules, { request, url }: Arrival): Places {
+  const { headers } = request;
+  const { authorization, cookies, query } = rules;
+  if (authorization !== "off" && headers.has("authorization")) return { ...rules, authorization: "off" };
+  const header = rules.headers.findIndex((name) => headers.has(name));
+  if (header !== -1) return { ...NO_PLACES, headers: rules.headers.slice(header + 1), cookies, query };
+  const sent = headers.get("cookie") ?? "";
+  const cookie = cookies.findIndex((name) => cookieValues(sent, name).length > 0);
+  if (cookie !== -1) return { ...NO_PLACES, cookies: cookies.slice(cookie + 1), query };
+  const parameter = query.findIndex((name) => parameterValues(url.search, name).length > 0);
+  return { ...NO_PLACES, query: query.slice(parameter + 1) };
 }
 
 function extract(rules: CredentialRules, context: RequestContext): Credential | null {
   const { request, url } = context.arrival;
-  const presented = readPlaces(rules, request.headers, url.search);
+  const presented = readPlaces(rules, request.headers, url);
   if (presented === null) return null;
   const claimed = rules.userHeader === null ? null : request.headers.get(rules.userHeader);
   return {
@@ -97,7 +142,7 @@ function extract(rules: CredentialRules, context: RequestContext): Credential | 
   };
 }
 
-function readPlaces(rules: CredentialRules, headers: Headers, search: string): Presented | null {
+function readPlaces(rules: CredentialRules, headers: Headers, url: URL): Presented | null {
   let found = rules.authorization === "off" ? null : fromAuthorization(rules, headers);
   for (const name of rules.headers) {
     if (isSettled(found, rules)) return found;
@@ -109,7 +154,7 @@ function readPlaces(rules: CredentialRules, headers: Headers, search: string): P
   }
   for (const name of rules.query) {
     if (isSettled(found, rules)) return found;
-    found = joined(found, fromParameter(search, name));
+    found = joined(found, fromParameter(url.search, name));
   }
   return found;
 }
@@ -190,19 +235,19 @@ function bearerToken(field: string): string | null {
   return at > 6 || field.length === 6 ? field.slice(at) : null;
 }
 
-function removeAuthorization(headers: Headers, rules: CredentialRules): void {
-  const header = headers.get("authorization");
+function removeAuthorization(headers: Headers, form: CredentialRules["authorization"]): void {
+  const header = form === "off" ? null : headers.get("authorization");
   if (header === null) return;
   const field = withoutOuterBlanks(header);
   if (bearerToken(field) === null && !BEARER_ANYWHERE.test(field)) {
     const scheme = field.slice(0, Math.max(field.indexOf(" "), 0)).toLowerCase();
-    if (rules.authorization === "bearer" || FOREIGN_SCHEMES.has(scheme)) return;
+    if (form === "bearer" || FOREIGN_SCHEMES.has(scheme)) return;
   }
   headers.delete("authorization");
 }
 
 function removeCookies(headers: Headers, names: readonly string[]): void {
-  const header = headers.get("cookie");
+  const header = names.length === 0 ? null : headers.get("cookie");
   if (header === null) return;
   const kept = withoutCookies(header, names);
   if (kept === header) return;

@@ -186,8 +186,13 @@ function limitedBody(
   return readable;
 }
 
-/** Passes bytes through unchanged and keeps the Content-Length that its source declares. */
+/**
+ * Passes bytes through unchanged and keeps the Content-Length that its source declares. One that no body can have
+ * (beyond 2^53, or no number) counts as none: the body goes on in chunks.
+ */
 function identityStream(headers: Headers): IdentityTransformStream {
-  const length = headers.get("content-length");
-  return length === null ? new IdentityTransformStream() : new FixedLengthStream(Number(length));
+  const length = Number(headers.get("content-length") ?? Number.NaN);
+  return Number.isSafeInteger(length) && length >= 0
+    ? new FixedLengthStream(length)
+    : new IdentityTransformStream();
 }

@@ -100,7 +100,8 @@ export function canonicalize(pathname: string): string {
 /**
  * What paths are compared by: ASCII letters in lower case, and every printable ASCII character in its plain spelling,
  * so that `/%40Me` and `/@me` meet the same policy. Slashes, back-slashes and percent signs stay encoded, hence
- * segments stay the same segments. Bytes beyond ASCII compare exactly: `Ä` and `ä` differ.
+ * segments stay the same segments. The four letters beyond ASCII whose other case is an ASCII letter are that letter;
+ * all others compare exactly: `Ä` and `ä` differ.
  * Takes a canonical path; the result is for comparison and never forwarded.
  */
 export function foldPath(path: string): string {
@@ -110,12 +111,26 @@ export function foldPath(path: string): string {
   let copied = 0;
   while (percent !== -1) {
     const byte = byteOfEscape(path, percent);
+    const letter = byte >= 0x80 ? letterFoldingToAscii(path, percent) : undefined;
     const isSame = byte >= 0x20 && byte < 0x7f && byte !== SLASH && byte !== BACKSLASH && byte !== PERCENT;
-    folded += path.slice(copied, percent) + (isSame ? String.fromCharCode(byte) : spelling(byte));
-    copied = percent + (byte === -1 ? 1 : 3);
+    folded += path.slice(copied, percent);
+    folded += letter?.ascii ?? (isSame ? String.fromCharCode(byte) : spelling(byte));
+    copied = percent + (letter?.escapes.length ?? (byte === -1 ? 1 : 3));
     percent = path.indexOf("%", copied);
   }
   return (folded + path.slice(copied)).toLowerCase();
+}
+
+/** The Kelvin sign, the long s, the dotted I and the dotless i: who ignores case in Unicode takes them for k, s and i. */
+const FOLDING_TO_ASCII = [
+  { escapes: "%E2%84%AA", ascii: "k" },
+  { escapes: "%C5%BF", ascii: "s" },
+  { escapes: "%C4%B0", ascii: "i" },
+  { escapes: "%C4%B1", ascii: "i" },
+] as const;
+
+function letterFoldingToAscii(path: string, percent: number): (typeof FOLDING_TO_ASCII)[number] | undefined {
+  return FOLDING_TO_ASCII.find(({ escapes }) => path.startsWith(escapes, percent));
 }
 
 /** A path as an operator writes it (no query, no fragment), folded like a request's. */

@@ -114,7 +114,8 @@ function findRoute(table: SiteTable, folded: string, request: Request): Route {
   const { site } = table;
   const start = table.basePath.length;
   const refused: Rows[] = [];
-  if (isPreflight(request)) {
+  const sentMethod = request.method;
+  if (sentMethod === "OPTIONS" && isPreflight(request)) {
     const named = site.cors === null ? find(table.root, folded, start, "OPTIONS", []) : null;
     const isOrdinary = site.cors === null && !isBarePreflight(request, site);
     if (!isOrdinary && !named?.methods.includes("OPTIONS")) {
@@ -123,7 +124,7 @@ function findRoute(table: SiteTable, folded: string, request: Request): Route {
       return opened(route ?? unmatched(site, forwardable(requested), refused));
     }
   }
-  const method = forwardable(request.method);
+  const method = forwardable(sentMethod);
   return find(table.root, folded, start, method, refused) ?? unmatched(site, method, refused);
 }
 

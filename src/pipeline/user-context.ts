@@ -88,12 +88,23 @@ export async function attachUserContext(
 ): Promise<Upstream> {
   const { request, url } = context.arrival;
   const { site } = match;
-  const outbound = outboundOf(site);
+  const { method } = request;
+  const { clientAddressHeader } = context.runtime.config.gateway;
+  const outbound = outboundOf(site, clientAddressHeader);
+  const isAddressKnown = context.clientAddress !== null;
 
   const headers = new Headers(request.headers);
-  stripProtectedHeaders(headers, outbound.guarded);
-  const search = removeCredentials(headers, url.search, match);
+  const sighted = stripProtectedHeaders(
+    headers,
+    outbound.guarded,
+    method,
+    (name) =>
+      outbound.replaced.has(name) ||
+      (isAddressKnown && (name === clientAddressHeader || ADDRESS_HEADERS.includes(name))),
+  );
+  const search = removeCredentials(headers, sighted, principal, match, context);
 
+  // From here on: what `replaced` and `ADDRESS_HEADERS` promise to set, whoever is calling.
   for (const [name, value] of site.originHeaders) headers.set(name, value);
   headers.set("x-request-id", context.requestId);
   headers.set("x-forwarded-proto", url.protocol.slice(0, -1));
@@ -110,7 +121,7 @@ export async function attachUserContext(
   headers.set(site.userContext.header, token);
   return {
     url: (outbound.base ?? url.origin) + match.forwardPath + search,
-    method: request.method,
+    method,
     headers,
     body: request.body,
   };
@@ -120,14 +131,25 @@ interface Outbound {
   /** Scheme and host of the origin; `null`: those of the request. */
   readonly base: string | null;
   readonly guarded: ProtectedHeaders;
+  /** Names in lower case that every request is given. */
+  readonly replaced: ReadonlySet<string>;
 }
+
+const ALWAYS_SET = ["x-request-id", "x-forwarded-proto", "x-forwarded-host"];
+/** Set where the client's address is known. */
+const ADDRESS_HEADERS: readonly string[] = ["x-real-ip", "x-forwarded-for"];
 
 const outbounds = new WeakMap<Site, Outbound>();
 
-function outboundOf(site: Site): Outbound {
+function outboundOf(site: Site, clientAddressHeader: string | null): Outbound {
   const known = outbounds.get(site);
   if (known !== undefined) return known;
-  const outbound = { base: baseOf(site.origin), guarded: protectedHeaders(site) };
+  const ofSite = [site.userContext.header, ...site.originHeaders.map(([name]) => name)];
+  const outbound = {
+    base: baseOf(site.origin),
+    guarded: protectedHeaders(site, clientAddressHeader),
+    replaced: new Set([...ALWAYS_SET, ...ofSite.map((name) => name.toLowerCase())]),
+  };
   outbounds.set(site, outbound);
   return outbound;
 }
@@ -138,10 +160,12 @@ function baseOf(origin: Origin): string | null {
 
 function setClientAddress(headers: Headers, { clientAddress, runtime }: RequestContext): void {
   if (clientAddress === null) return;
-  headers.set("x-real-ip", clientAddress);
-  headers.set("x-forwarded-for", clientAddress);
+  for (const name of ADDRESS_HEADERS) headers.set(name, clientAddress);
   const { clientAddressHeader } = runtime.config.gateway;
-  if (clientAddressHeader !== null) headers.set(clientAddressHeader, clientAddress);
+  // Mostly it is still there, and its only value: then asking is all it costs.
+  if (clientAddressHeader !== null && headers.get(clientAddressHeader) !== clientAddress) {
+    headers.set(clientAddressHeader, clientAddress);
+  }
 }
 
 /** Everything that is signed but the times, which `sign` adds: JSON text. */

@@ -42,7 +42,12 @@ function outcome(sent: Sent, rules = RULES): { value: string | null } | { code: 
 
 function forwarded(sent: Sent, rules = RULES): { headers: Headers; search: string } {
   const headers = new Headers(sent.headers);
-  return { search: removeCredentials(headers, sent.search, matched(rules)), headers };
+  const match = matched(rules);
+  const context = aContext(
+    aConfig([match.site]),
+    rawRequest(`https://a.example/x${sent.search}`, sent.headers),
+  );
+  return { search: removeCredentials(headers, [...headers.keys()], null, match, context), headers };
 }
 
 const everything = (sent: { headers: Headers; search: string }) =>

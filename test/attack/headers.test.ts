@@ -3,10 +3,12 @@ import fc from "fast-check";
 import { decodeJwt } from "jose";
 import { describe, expect, it } from "vitest";
 import type { Route, Site } from "../../src/config/types.ts";
+import type { RequestContext } from "../../src/context.ts";
 import { protectedHeaders, stripProtectedHeaders } from "../../src/pipeline/protected-headers.ts";
 import { attachUserContext } from "../../src/pipeline/user-context.ts";
 import { Problem } from "../../src/problem.ts";
 import type { Principal } from "../../src/types.ts";
+import { SITE, startGateway } from "../support/worker/gateway.ts";
 import { aRoute, aSite, someRules } from "../support/worker/policy.ts";
 import { aFullContext, aMatch, aPrincipal, aSigningConfig } from "../support/worker/upstream.ts";
 
@@ -27,9 +29,16 @@ function siteWith(plainHeaders: typeof PLAIN | null, changes: Partial<Site> = {}
 
 async function received(
   headers: Headers,
-  { site = siteWith(null), principal = null as Principal | null, auth = "required" as Route["auth"] } = {},
+  {
+    site = siteWith(null),
+    principal = null as Principal | null,
+    auth = "required" as Route["auth"],
+    method = "GET",
+    changes = {} as Partial<RequestContext>,
+  } = {},
 ): Promise<Headers> {
-  const context = aFullContext(aSigningConfig([site]), new Request("https://files.example/x", { headers }));
+  const request = new Request("https://files.example/x", { headers, method });
+  const context = aFullContext(aSigningConfig([site]), request, {}, changes);
   const match = aMatch(site, { route: aRoute("/x", { auth }) });
   return (await attachUserContext(principal, match, context)).headers;
 }
@@ -162,6 +171,89 @@ describe("requirement 5: no header of a client folds to one of ours, on any rout
     expect(valuesOf(got, "x-caller-id")).toHaveLength(1);
   });
 
+  it.each([
+    "Remote-User",
+    "Remote_Groups",
+    "X-Remote-User",
+    "X-WebAuth-User",
+    "X-Auth-User",
+    "X-Auth-Email",
+    "X-Auth-Request-User",
+    "X.Auth.Request.Email",
+    "X-Authenticated-User",
+    "X-Authentik-Username",
+    "X-Consumer-Username",
+    "X-Consumer-Custom-Id",
+    "X-Credential-Identifier",
+    "X-Endpoint-API-UserInfo",
+    "Cf-Access-Authenticated-User-Email",
+    "Cf-Access-Jwt-Assertion",
+    "CF-Access-Client-Id",
+    "X-Goog-Authenticated-User-Email",
+    "X-Goog-Iap-Jwt-Assertion",
+    "X-MS-Client-Principal",
+    "X-MS-Client-Principal-Id",
+    "X-Amzn-Oidc-Identity",
+    "X-Amzn-Oidc-Data",
+    "SSL-Client-S-DN",
+    "X-SSL-Client-Verify",
+    "X-Client-Cert",
+    "X-Vouch-User",
+    "X-Pomerium-Jwt-Assertion",
+    "Tailscale-User-Login",
+    "WL-Proxy-Client-IP",
+    "X-Original-Path",
+    "X-Rewrite-URI",
+  ])("removes %s, by which other gateways name a caller or a path", async (name) => {
+    for (const auth of ["none", "required"] as const) {
+      const got = await received(new Headers({ [name]: FORGED }), { auth });
+      expect([...got.values()].join()).not.toContain(FORGED);
+    }
+  });
+
+  it.each(["remotely", "x-authentication-token", "x-consumers", "x-ssl", "cf-ray", "x-stainless-lang", "x-"])(
+    "keeps %s, which only begins alike",
+    async (name) => {
+      expect((await received(new Headers({ [name]: "kept" }))).get(name)).toBe("kept");
+    },
+  );
+
+  it("such a header passes where the site itself reads credentials from it, in this spelling", async () => {
+    const credentials = someRules({ headers: ["cf-access-jwt-assertion"], forwardCredential: true });
+    const sent = new Headers({ "cf-access-jwt-assertion": "good", cf_access_jwt_assertion: FORGED });
+    const got = await received(sent, { site: siteWith(null, { credentials }), auth: "none" });
+    expect(valuesOf(got, "cf-access-jwt-assertion")).toEqual(["good"]);
+  });
+
+  it("our own Access credentials take the place of a client's", async () => {
+    const originHeaders = [["cf-access-client-id", "ours"]] as const;
+    const sent = new Headers({ "cf-access-client-id": FORGED, cf_access_client_id: FORGED });
+    const got = await received(sent, { site: siteWith(null, { originHeaders }) });
+    expect(valuesOf(got, "cf-access-client-id")).toEqual(["ours"]);
+  });
+
+  it.each(["203.0.113.7", FORGED, `203.0.113.7, ${FORGED}`])(
+    "the address has one spelling and one value, whatever was there: %s",
+    async (value) => {
+      for (const connection of ["close", "cf-connecting-ip, x-real-ip"]) {
+        const sent = new Headers({ "cf-connecting-ip": value, cf_connecting_ip: FORGED, connection });
+        sent.append("X-Real-IP", FORGED);
+        sent.append("x.forwarded.for", FORGED);
+        const got = await received(sent);
+        for (const name of ["cf-connecting-ip", "x-real-ip", "x-forwarded-for"]) {
+          expect([name, ...valuesOf(got, name)]).toEqual([name, "203.0.113.7"]);
+        }
+      }
+    },
+  );
+
+  it("where no address is known, none of a client's passes", async () => {
+    const names = ["cf-connecting-ip", "x-real-ip", "x-forwarded-for", "cf_connecting_ip"];
+    const sent = new Headers(names.map((name) => [name, FORGED]));
+    const got = await received(sent, { changes: { clientAddress: null } });
+    for (const name of names) expect([name, got.get(name)]).toEqual([name, null]);
+  });
+
   it("removes what the site's list adds, in every spelling, and nothing like it", async () => {
     const site = siteWith(null, { stripHeaders: ["x-tenant"] });
     const got = await received(new Headers({ "x-tenant": FORGED, X_Tenant: FORGED, "x-tenants": "kept" }), {
@@ -195,7 +287,7 @@ describe("requirement 5: no header of a client folds to one of ours, on any rout
         content_length: FORGED,
         "transfer.encoding": FORGED,
       }),
-      { site },
+      { site, auth: "none" },
     );
     expect([...got.values()].join()).not.toContain(FORGED);
     expect([got.get("x-api-key"), got.get("new-api-user"), got.get("content-type")]).toEqual([
@@ -209,6 +301,7 @@ describe("requirement 5: no header of a client folds to one of ours, on any rout
     const credentials = someRules({ headers: ["x_api_key"], forwardCredential: true });
     const got = await received(new Headers({ x_api_key: "good", "x.api.key": FORGED }), {
       site: siteWith(null, { credentials }),
+      auth: "none",
     });
     expect(valuesOf(got, "x-api-key")).toEqual(["good"]);
   });
@@ -218,7 +311,7 @@ describe("requirement 5: no header of a client folds to one of ours, on any rout
       .stringMatching(/^[a-z][a-z0-9_-]{0,20}$/)
       .filter(
         (text) =>
-          !/^(proxy|x-|cf-|te$|content|transfer|host|cookie|auth|connection|upgrade|forward|keep|trailer|client|true|fastly|http2)/.test(
+          !/^(proxy|x-|cf-|te$|content|transfer|host|cookie|auth|connection|upgrade|forward|keep|trailer|client|true|fastly|http2|remote|ssl-|tailscale-|wl-)/.test(
             text,
           ),
       );
@@ -298,6 +391,41 @@ describe("upgrades (RFC 9110 §7.8)", () => {
       expect(got.has("http2-settings")).toBe(false);
     },
   );
+
+  it.each(["POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS", "PROPFIND"])(
+    "requirement 4: passes none on %s, which the platform would send as GET",
+    async (method) => {
+      const sent = new Headers({ connection: "Upgrade", upgrade: "websocket" });
+      for (const auth of ["none", "optional", "required"] as const) {
+        expect((await received(sent, { method, auth })).has("upgrade")).toBe(false);
+      }
+    },
+  );
+});
+
+describe("requirement 4: a request with Upgrade does not meet the policy of another method", () => {
+  const upgrade = { connection: "Upgrade", upgrade: "websocket", "sec-websocket-version": "13" };
+
+  it.each(["websocket", "WebSocket", "h2c", ""])(
+    "what asks for an upgrade (%j) is no preflight that goes on unasked",
+    async (protocol) => {
+      const gateway = startGateway();
+      const preflight = { origin: "https://evil.example", "access-control-request-method": "GET" };
+      const headers = { ...preflight, ...upgrade, upgrade: protocol };
+      const { status } = await gateway.fetch("/admin/x", { method: "OPTIONS", headers });
+      expect([status, gateway.received.length]).toEqual([401, 0]);
+    },
+  );
+
+  it.each(["POST", "DELETE", "HEAD", "OPTIONS"])("a row for %s does not let it through", async (method) => {
+    const routes = [
+      { path: "/x", methods: ["POST", "DELETE", "OPTIONS"], auth: "none" },
+      { path: "/x", methods: ["HEAD"], auth: "none" },
+    ];
+    const gateway = startGateway({ vars: { SITE_TEST: { ...SITE, routes } } });
+    await gateway.fetch("/x", { method, headers: upgrade });
+    expect(gateway.received.map(({ headers }) => headers.get("upgrade"))).toEqual([null]);
+  });
 });
 
 describe("names that are no field names (RFC 9110 §5.1)", () => {
@@ -314,7 +442,7 @@ describe("names that are no field names (RFC 9110 §5.1)", () => {
       get: () => null,
       delete: () => {},
     } as unknown as Headers;
-    const strip = () => stripProtectedHeaders(headers, protectedHeaders(siteWith(null)));
+    const strip = () => stripProtectedHeaders(headers, protectedHeaders(siteWith(null), null), "GET");
     expect(strip).toThrow(Problem);
     expect(strip).toThrow("request_malformed");
   });

@@ -422,3 +422,44 @@ describe("requests that opened other gateways", () => {
     expect(match).toMatchObject({ route: { key: "admin" }, forwardPath: "/admin/x" });
   });
 });
+
+describe("requirement 3: letters that fold to ASCII are the ASCII letters", () => {
+  const table = buildRouteIndex(
+    aConfig([
+      aSite([
+        aRoute("/keys/list/*", { key: "closed" }),
+        aRoute("/:any/:other/*", { key: "open", auth: "none" }),
+      ]),
+    ]),
+  );
+  const routeOf = (path: string) =>
+    matchRoute(table, arrive(rawRequest(`https://a.example${path}`)), aTrace()).route.key;
+
+  it.each([
+    "/%E2%84%AAeys/list/1",
+    "/%e2%84%aaEYS/list/1",
+    "/key%C5%BF/li%c5%bft/1",
+    "/keys/l%C4%B0st/1",
+    "/KEYS/L%c4%b1ST/1",
+    "/%E2%84%AAey%C5%BF/l%C4%B1%C5%BFt/1",
+    "/\u212Aeys/list/1",
+  ])("%s is /keys/list/1 to who folds Unicode", (path) => {
+    expect(routeOf(path)).toBe("closed");
+  });
+
+  it.each(["/%E2%84%ABeys/list/1", "/key%C5%BE/list/1", "/keys/l%C4%B2st/1", "/k%C3%84ys/list/1"])(
+    "%s is not",
+    (path) => {
+      expect(routeOf(path)).toBe("open");
+    },
+  );
+
+  it("is for comparison only: the path goes on as it came", () => {
+    const { forwardPath } = matchRoute(
+      table,
+      arrive(rawRequest("https://a.example/key%C5%BF/list/1")),
+      aTrace(),
+    );
+    expect(forwardPath).toBe("/key%C5%BF/list/1");
+  });
+});

@@ -151,6 +151,20 @@ describe("requirement 4: no header changes path or method for policy or origin",
     expect([strike.status, strike.arrived]).toEqual([401, []]);
   });
 
+  it.each(["OPTIONS", "POST", "HEAD", "DELETE"])(
+    "%s with Upgrade: websocket does not arrive as GET",
+    async (method) => {
+      const preflight = ["Origin: https://evil.example", "Access-Control-Request-Method: GET"];
+      for (const path of ["/admin/x", "/public/x"]) {
+        for (const more of [[], preflight]) {
+          const headers = ["Connection: Upgrade", "Upgrade: websocket", "Sec-WebSocket-Version: 13", ...more];
+          const { arrived } = await send(headers, `${method} ${path} HTTP/1.1`);
+          for (const one of arrived) expect([path, one.method]).toEqual(["/public/x", method]);
+        }
+      }
+    },
+  );
+
   it("CONNECT is the platform's to refuse", async () => {
     for (const path of ["/public/x", "any.example:443"]) {
       const { status, arrived } = await send([bearer(target.adminToken)], `CONNECT ${path} HTTP/1.1`);

@@ -219,6 +219,14 @@ describe("what is changed anywhere is in force everywhere within the bound, KV s
   });
 });
 
+it("a new denial does not bring back one that has run out", async () => {
+  const denial = { realm: "main", kind: "subject", value: "7" } as const;
+  await writes.revoke({ ...denial, expiresAtSeconds: nowSeconds() - 50 }, nowSeconds());
+  const times = { issuedBeforeSeconds: nowSeconds() - 1_000, expiresAtSeconds: nowSeconds() + 500 };
+  await writes.revoke({ ...denial, ...times }, nowSeconds());
+  expect(await statusOf(startGateway(), "/private/x", bearer(await signJwt()))).toBe(200);
+});
+
 describe("a new credential", () => {
   it("works on its first use in every isolate", async () => {
     const gateway = startGateway();

@@ -2,7 +2,7 @@ import { describe, expect, it } from "vitest";
 import type { CredentialRules, Route } from "../../../src/config/types.ts";
 import { extractCredential, removeCredentials } from "../../../src/pipeline/credential.ts";
 import type { Match } from "../../../src/pipeline/route.ts";
-import type { Credential } from "../../../src/types.ts";
+import type { Credential, CredentialKind } from "../../../src/types.ts";
 import {
   aConfig,
   aContext,
@@ -12,6 +12,7 @@ import {
   rawRequest,
   someRules,
 } from "../../support/worker/policy.ts";
+import { aPrincipal } from "../../support/worker/upstream.ts";
 
 const JWT = "eyJhbGciOiJFUzI1NiJ9.eyJzdWIiOiI3In0.c2ln";
 const KEY = `sk-${"a".repeat(48)}`;
@@ -263,7 +264,9 @@ describe("requirement 8: optional and open routes", () => {
 describe("removeCredentials", () => {
   function removed(rules: Partial<CredentialRules>, sent: Sent, search = "") {
     const headers = new Headers(sent);
-    const rest = removeCredentials(headers, search, matched(rules, { auth: "none" }));
+    const match = matched(rules, { auth: "none" });
+    const context = aContext(aConfig([match.site]), rawRequest(`https://a.example/x${search}`, sent));
+    const rest = removeCredentials(headers, [...headers.keys()], null, match, context);
     return { headers: Object.fromEntries(headers), search: rest };
   }
 
@@ -351,7 +354,7 @@ describe("removeCredentials", () => {
     expect(removed(EVERY_PLACE, {}, search).search).toBe(expected);
   });
 
-  it("leaves everything where the site forwards credentials", () => {
+  it("leaves everything where the site forwards credentials and nobody has looked at them", () => {
     const sent = { authorization: "Bearer x", cookie: "sid=x", "new-api-user": "7", "x-api-key": "k" };
     expect(removed({ ...EVERY_PLACE, forwardCredential: true }, sent, "?key=x")).toEqual({
       headers: sent,
@@ -371,5 +374,84 @@ describe("removeCredentials", () => {
       const rest = removed(EVERY_PLACE, sent, search);
       expect(extract(EVERY_PLACE, rest.headers, rest.search)).toBeNull();
     }
+  });
+});
+
+describe("removeCredentials with forward_credential: only what was verified goes on", () => {
+  const SENT = {
+    authorization: `Bearer ${PAT}`,
+    "x-api-key": "k1",
+    "x-token": "t1",
+    cookie: "sid=a.b; theme=dark; sid2=c.d",
+    "new-api-user": "7",
+  };
+
+  function forwarded(
+    rules: Partial<CredentialRules>,
+    sent: Sent,
+    { kind = "pat" as CredentialKind | null, auth = "required" as Route["auth"], observed = false } = {},
+  ) {
+    const match = matched({ ...EVERY_PLACE, forwardCredential: true, ...rules }, { auth });
+    const url = "https://a.example/x?key=q&a=1&access_token=r";
+    const context = aContext(aConfig([match.site]), rawRequest(url, sent));
+    if (observed) context.trace.observed = "credential_invalid";
+    const principal = kind === null ? null : aPrincipal({}, { kind });
+    const headers = new Headers(sent);
+    const search = removeCredentials(headers, [...headers.keys()], principal, match, context);
+    return { ...Object.fromEntries(headers), search };
+  }
+  const without = (...names: (keyof typeof SENT)[]): Sent =>
+    Object.fromEntries(Object.entries(SENT).filter(([name]) => !names.includes(name as keyof typeof SENT)));
+
+  it.each([
+    ["Authorization", SENT, { authorization: SENT.authorization, cookie: "theme=dark", search: "?a=1" }],
+    [
+      "the first header",
+      without("authorization"),
+      { "x-api-key": "k1", cookie: "theme=dark", search: "?a=1" },
+    ],
+    [
+      "the second header",
+      without("authorization", "x-api-key"),
+      { "x-token": "t1", cookie: "theme=dark", search: "?a=1" },
+    ],
+    [
+      "the first cookie",
+      without("authorization", "x-api-key", "x-token"),
+      { cookie: "sid=a.b; theme=dark", search: "?a=1" },
+    ],
+    [
+      "the second cookie",
+      { cookie: "sid=; sid2=c.d", "new-api-user": "7" },
+      { cookie: "sid=; sid2=c.d", search: "?a=1" },
+    ],
+    ["the first parameter", { "new-api-user": "7" }, { search: "?a=1&access_token=r" }],
+  ])("conflict = first: %s, and nothing behind it", (_name, sent, expected) => {
+    const claimed = { "new-api-user": "7" };
+    expect(forwarded({ conflict: "first" }, sent as Sent)).toEqual({ ...expected, ...claimed });
+    expect(forwarded({ conflict: "first" }, sent as Sent, { kind: "api_key" })).toEqual(expected);
+  });
+
+  it.each(["pat", "session"] as const)("the claimed owner beside a %s, which was compared", (kind) => {
+    expect(forwarded({}, { authorization: `Bearer ${PAT}`, "new-api-user": "7" }, { kind })).toHaveProperty(
+      "new-api-user",
+      "7",
+    );
+  });
+
+  it.each(["api_key", "jwt"] as const)("not the claimed owner beside a %s, which nobody compared", (kind) => {
+    const rest = forwarded({}, { authorization: `Bearer ${PAT}`, "new-api-user": "7" }, { kind });
+    expect(rest).toEqual({ authorization: `Bearer ${PAT}`, search: "?key=q&a=1&access_token=r" });
+  });
+
+  it.each(["refuse", "first"] as const)("nothing where the caller counts as anonymous (%s)", (conflict) => {
+    const rest = forwarded({ conflict }, SENT, { kind: null, auth: "optional" });
+    expect(rest).toEqual({ cookie: "theme=dark", search: "?a=1" });
+  });
+
+  it("everything where nothing was decided: on open routes, and after a refusal that is only observed", () => {
+    const all = { ...SENT, search: "?key=q&a=1&access_token=r" };
+    expect(forwarded({}, SENT, { kind: null, auth: "none" })).toEqual(all);
+    expect(forwarded({}, SENT, { kind: null, observed: true })).toEqual(all);
   });
 });

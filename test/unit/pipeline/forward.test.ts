@@ -387,6 +387,31 @@ describe("forward: time limits", () => {
     expect(await response.text()).toBe("5 hello");
   });
 
+  it.each(["9007199254740993", "18446744073709551615", "5, 5", "-5", "0x5"])(
+    "first_byte_seconds: a Content-Length that no body can have (%s) is none",
+    async (length) => {
+      const headers = { "content-length": length };
+      const request = new Request("https://files.example/x", { method: "POST", body: "hello", headers });
+      const origin = async (received: Request) => new Response(await received.text());
+      const { response } = await send({ origin, request, route: { firstByteSeconds: 2 } });
+      expect(await response.text()).toBe("hello");
+    },
+  );
+
+  it("first_byte_seconds: a body that ends short of its announced length is a failure, not a request", async () => {
+    const upload = aStream();
+    const request = new Request("https://files.example/x", {
+      method: "PUT",
+      body: upload.stream,
+      headers: { "content-length": "10" },
+    });
+    upload.push(new Uint8Array(3));
+    upload.end();
+    expect(await codeOf({ origin: aSlowOrigin().origin, request, route: { firstByteSeconds: 2 } })).toBe(
+      "origin_unreachable",
+    );
+  });
+
   it("max_stream_seconds: passes an answer that ends in time, whole", async () => {
     const { response } = await send({
       origin: () => new Response("x".repeat(100_000), { headers: { "content-length": "100000" } }),
