@@ -83,12 +83,19 @@ function clientAddress(request: Request, { config }: Runtime): string | null {
   return address === null || /[^0-9a-fA-F:.]/.test(address) ? null : address;
 }
 
-const NOWHERE = new URL("http://unreadable.invalid/");
-
 /** What is known before host and path have been read, and all there is when they cannot be. */
 function newFacts(request: Request): RequestFacts {
   return {
-    arrival: { request, url: NOWHERE, host: "", path: "", ambiguities: 0 },
+    arrival: {
+      request,
+      method: request.method,
+      scheme: "https",
+      authority: "",
+      host: "",
+      path: "",
+      search: "",
+      ambiguities: 0,
+    },
     requestId: crypto.randomUUID(),
     clientAddress: null,
     trace: {

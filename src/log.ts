@@ -41,7 +41,7 @@ export function logOutcome(context: RequestFacts, response: Response, problem: P
   logRequest({
     level: levelOf(problem),
     requestId: context.requestId,
-    method: bounded(arrival.request.method),
+    method: bounded(arrival.method),
     host: bounded(arrival.host),
     path: bounded(arrival.path),
     site: trace.site,

@@ -8,8 +8,13 @@ export type CredentialKind = (typeof CREDENTIAL_KINDS)[number];
 /** A request that has an unambiguous host and path. Made once, before anything looks at either. */
 export interface Arrival {
   readonly request: Request;
-  /** The parsed URL of the request; its `search` is forwarded byte for byte. */
-  readonly url: URL;
+  /** Upper-case as sent. Read once: what the platform holds costs more to ask for than what we hold. */
+  readonly method: string;
+  readonly scheme: "http" | "https";
+  /** Host and, where it is not the scheme's own, port, as a URL parser writes them. */
+  readonly authority: string;
+  /** The query with its `?`, as a URL parser writes it; `""`: none. */
+  readonly search: string;
   /** Lower-case host name without port and without a trailing dot. */
   readonly host: string;
   /** The canonical path: WHATWG-normalized, unreserved characters decoded, case kept. Matched on and forwarded. */

@@ -34,7 +34,7 @@ export function isBarePreflight(request: Request, site: Site): boolean {
 export function answerPreflight(match: Match, context: RequestContext): Response | null {
   const { cors } = match.site;
   const { request } = context.arrival;
-  if (cors === null || !isPreflight(request)) return null;
+  if (cors === null || context.arrival.method !== "OPTIONS" || !isPreflight(request)) return null;
 
   const headers = new Headers({
     vary: "Origin, Access-Control-Request-Method, Access-Control-Request-Headers",

@@ -99,7 +99,7 @@ export function removeCredentials(
     else if (name === "authorization") removeAuthorization(headers, places.authorization);
     else if (name === "cookie") removeCookies(headers, places.cookies);
   }
-  const { search } = context.arrival.url;
+  const { search } = context.arrival;
   return places.query.length > 0 ? withoutParameters(search, places.query) : search;
 }
 
@@ -115,7 +115,7 @@ function unverifiedPlaces(principal: Principal | null, match: Match, context: Re
 }
 
 /** The places behind the one that decided, which is looked for in the request as it came. */
-function placesAfterFirst(rules: CredentialRules, { request, url }: Arrival): Places {
+function placesAfterFirst(rules: CredentialRules, { request, search }: Arrival): Places {
   const { headers } = request;
   const { authorization, cookies, query } = rules;
   if (authorization !== "off" && headers.has("authorization")) return { ...rules, authorization: "off" };
@@ -124,13 +124,13 @@ function placesAfterFirst(rules: CredentialRules, { request, url }: Arrival): Pl
   const sent = headers.get("cookie") ?? "";
   const cookie = cookies.findIndex((name) => cookieValues(sent, name).length > 0);
   if (cookie !== -1) return { ...NO_PLACES, cookies: cookies.slice(cookie + 1), query };
-  const parameter = query.findIndex((name) => parameterValues(url.search, name).length > 0);
+  const parameter = query.findIndex((name) => parameterValues(search, name).length > 0);
   return { ...NO_PLACES, query: query.slice(parameter + 1) };
 }
 
 function extract(rules: CredentialRules, context: RequestContext): Credential | null {
-  const { request, url } = context.arrival;
-  const presented = readPlaces(rules, request.headers, url);
+  const { request, search } = context.arrival;
+  const presented = readPlaces(rules, request.headers, search);
   if (presented === null) return null;
   const claimed = rules.userHeader === null ? null : request.headers.get(rules.userHeader);
   return {
@@ -142,7 +142,7 @@ function extract(rules: CredentialRules, context: RequestContext): Credential | 
   };
 }
 
-function readPlaces(rules: CredentialRules, headers: Headers, url: URL): Presented | null {
+function readPlaces(rules: CredentialRules, headers: Headers, search: string): Presented | null {
   let found = rules.authorization === "off" ? null : fromAuthorization(rules, headers);
   for (const name of rules.headers) {
     if (isSettled(found, rules)) return found;
@@ -154,7 +154,7 @@ function readPlaces(rules: CredentialRules, headers: Headers, url: URL): Present
   }
   for (const name of rules.query) {
     if (isSettled(found, rules)) return found;
-    found = joined(found, fromParameter(url.search, name));
+    found = joined(found, fromParameter(search, name));
   }
   return found;
 }

@@ -34,6 +34,9 @@ const UNRESERVED = charSet(`${ALPHANUMERIC}-._~`);
 /** Characters of a path that need no second look, except for two slashes in a row. */
 const PLAIN = charSet(`${ALPHANUMERIC}-._~!$&'()*+,=:@/`);
 const HOST_NAME = charSet(`${ALPHANUMERIC}-._`);
+const PLAIN_HOST = charSet("abcdefghijklmnopqrstuvwxyz0123456789-._");
+/** Characters of a query that a URL parser keeps as they are (URL standard, special-query percent-encode set). */
+const PLAIN_QUERY = charSet(`${ALPHANUMERIC}-._~!$&()*+,;=:@/?%[]^_\`{|}\\`);
 const IPV6 = charSet("0123456789abcdefABCDEF:.");
 
 const DISGUISES = AMBIGUITIES.encoded_slash | AMBIGUITIES.encoded_backslash | AMBIGUITIES.semicolon;
@@ -63,19 +66,73 @@ export function arrive(request: Request): Arrival {
   if (!isAuthority(target, authorityStart, pathStart)) {
     throw new Problem(hostHeader === null ? "host_invalid" : "request_malformed", "authority of the URL");
   }
+  if (target.includes("#")) throw new Problem("request_malformed", "fragment in the target");
+  const { method } = request;
+  const scheme = authorityStart === 8 ? "https" : "http";
+  const spelled = readPlain(target, scheme, authorityStart, pathStart);
+  if (spelled !== null) return { request, method, scheme, ...spelled, ambiguities: 0 };
+
   const url = URL.parse(target);
   if (url === null) throw new Problem("request_malformed", "URL does not parse");
-  if (target.includes("#")) throw new Problem("request_malformed", "fragment in the target");
-
   const isPlain = isPlainPath(target, pathStart);
   const path = isPlain ? url.pathname : canonicalize(url.pathname);
   return {
     request,
-    url,
+    method,
+    scheme,
+    authority: url.host,
     host: withoutTrailingDot(url.hostname),
     path,
+    search: url.search,
     ambiguities: isPlain ? 0 : ambiguitiesOf(rawPath(target, pathStart)) | ambiguitiesOf(path),
   };
+}
+
+/**
+ * The parts of a target that a URL parser would leave exactly as they are, which is nearly every one; `null` for
+ * anything it might change or refuse. Spares such requests the parser.
+ */
+function readPlain(
+  target: string,
+  scheme: "http" | "https",
+  authorityStart: number,
+  pathStart: number,
+): Pick<Arrival, "authority" | "host" | "path" | "search"> | null {
+  const authority = target.slice(authorityStart, pathStart);
+  const host = plainHost(authority, scheme);
+  if (host === null || target.charCodeAt(pathStart) !== SLASH) return null;
+  let at = pathStart + 1;
+  let previous = SLASH;
+  for (; at < target.length; at++) {
+    const char = target.charCodeAt(at);
+    if (char === QUESTION) break;
+    if (PLAIN[char] !== 1 || (previous === SLASH && (char === SLASH || char === DOT))) return null;
+    previous = char;
+  }
+  const path = target.slice(pathStart, at);
+  for (let query = at + 1; query < target.length; query++) {
+    if (PLAIN_QUERY[target.charCodeAt(query)] !== 1) return null;
+  }
+  return { authority, host, path, search: at + 1 < target.length ? target.slice(at) : "" };
+}
+
+/** The host of an authority in its normal form; `null` for any other, for numbers (an address?) and for Punycode. */
+function plainHost(authority: string, scheme: "http" | "https"): string | null {
+  let end = authority.indexOf(":");
+  if (end === -1) end = authority.length;
+  else {
+    const port = authority.slice(end + 1);
+    if (port.startsWith("0") || port === "" || port === (scheme === "https" ? "443" : "80")) return null;
+  }
+  let label = 0;
+  for (let at = 0; at < end; at++) {
+    const char = authority.charCodeAt(at);
+    if (PLAIN_HOST[char] !== 1) return null;
+    if (char === DOT) label = at + 1;
+  }
+  const first = authority.charCodeAt(label);
+  const isName = first >= 0x61 && first <= 0x7a && !authority.includes("xn--");
+  return isName ? authority.slice(0, end) : null;
 }
 
 /**

@@ -80,7 +80,7 @@ export function matchRoute(index: RouteIndex, arrival: Arrival, trace: Trace): M
   if (table === null) throw new Problem("route_not_found", "no site");
   trace.site = table.site.name;
 
-  const route = findRoute(table, folded, arrival.request);
+  const route = findRoute(table, folded, arrival);
   trace.route = route.key;
   refuseAmbiguity(arrival.ambiguities & ~route.allow);
 
@@ -110,11 +110,10 @@ function findSite(tables: readonly SiteTable[], folded: string): SiteTable | nul
   return null;
 }
 
-function findRoute(table: SiteTable, folded: string, request: Request): Route {
+function findRoute(table: SiteTable, folded: string, { method: sentMethod, request }: Arrival): Route {
   const { site } = table;
   const start = table.basePath.length;
   const refused: Rows[] = [];
-  const sentMethod = request.method;
   if (sentMethod === "OPTIONS" && isPreflight(request)) {
     const named = site.cors === null ? find(table.root, folded, start, "OPTIONS", []) : null;
     const isOrdinary = site.cors === null && !isBarePreflight(request, site);

@@ -86,9 +86,8 @@ export async function attachUserContext(
   match: Match,
   context: RequestContext,
 ): Promise<Upstream> {
-  const { request, url } = context.arrival;
+  const { request, method, scheme, authority } = context.arrival;
   const { site } = match;
-  const { method } = request;
   const { clientAddressHeader } = context.runtime.config.gateway;
   const outbound = outboundOf(site, clientAddressHeader);
   const isAddressKnown = context.clientAddress !== null;
@@ -107,8 +106,8 @@ export async function attachUserContext(
   // From here on: what `replaced` and `ADDRESS_HEADERS` promise to set, whoever is calling.
   for (const [name, value] of site.originHeaders) headers.set(name, value);
   headers.set("x-request-id", context.requestId);
-  headers.set("x-forwarded-proto", url.protocol.slice(0, -1));
-  headers.set("x-forwarded-host", url.host);
+  headers.set("x-forwarded-proto", scheme);
+  headers.set("x-forwarded-host", authority);
   setClientAddress(headers, context);
   const { plainHeaders } = site.userContext;
   if (plainHeaders !== null && principal !== null) setPlainHeaders(headers, principal, plainHeaders);
@@ -120,7 +119,7 @@ export async function attachUserContext(
   );
   headers.set(site.userContext.header, token);
   return {
-    url: (outbound.base ?? url.origin) + match.forwardPath + search,
+    url: (outbound.base ?? `${scheme}://${authority}`) + match.forwardPath + search,
     method,
     headers,
     body: request.body,
@@ -174,7 +173,7 @@ function claimsOf(principal: Principal | null, match: Match, context: RequestCon
   const { attributes, bind } = site.userContext;
   const iss = context.runtime.config.gateway.issuer;
   // `undefined` leaves a member out. What is signed is the path as forwarded, without the query.
-  const method = bind === "request" ? context.arrival.request.method : undefined;
+  const method = bind === "request" ? context.arrival.method : undefined;
   const path = bind === "request" ? match.forwardPath : undefined;
   if (principal === null) {
     return JSON.stringify({ iss, aud: site.name, site: site.name, anonymous: true, method, path });

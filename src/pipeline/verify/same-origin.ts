@@ -25,5 +25,7 @@ export function isFromAllowedOrigin({ site }: Match, { arrival }: RequestContext
   const isSameSiteByMetadata = fetchSite === "same-origin" || fetchSite === "none";
   if (origin === null) return isSameSiteByMetadata;
   if (site.cors?.allowCredentials === true && site.cors.allowOrigins.includes(origin)) return origin !== "*";
-  return origin === arrival.url.origin && (fetchSite === null || isSameSiteByMetadata);
+  return (
+    origin === `${arrival.scheme}://${arrival.authority}` && (fetchSite === null || isSameSiteByMetadata)
+  );
 }

@@ -1,3 +1,4 @@
+import * as fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import {
   AMBIGUITIES,
@@ -7,6 +8,7 @@ import {
   foldConfiguredPath,
   foldPath,
 } from "../../../src/pipeline/path.ts";
+import { Problem } from "../../../src/problem.ts";
 import { problemOf, rawRequest } from "../../support/worker/policy.ts";
 
 const at = (target: string) => arrive(rawRequest(`https://a.example${target}`, { host: "a.example" }));
@@ -117,7 +119,50 @@ describe("requirement 1: one canonical path", () => {
   });
 
   it("keeps the query byte for byte", () => {
-    expect(at("/a?b=%2f%zz&c=d;e+%41//").url.search).toBe("?b=%2f%zz&c=d;e+%41//");
+    expect(at("/a?b=%2f%zz&c=d;e+%41//").search).toBe("?b=%2f%zz&c=d;e+%41//");
+  });
+});
+
+describe("what is read without a URL parser", () => {
+  const schemes = fc.constantFrom("http", "https");
+  const hosts = fc.oneof(
+    fc.constantFrom(
+      "api.example.com",
+      "a",
+      "a.b-c.d_e",
+      "1.2.3.4",
+      "0x7f.1",
+      "a.1",
+      "xn--a",
+      "A.b",
+      "a.",
+      "a:80",
+    ),
+    fc.constantFrom("a:443", "a:8080", "a:080", "a:0", "a:", "a:65535", "a:65536", "[::1]", "localhost:8787"),
+  );
+  const character = fc.constantFrom(..."aZ09-._~!$&'()*+,;=:@/?%[]{}|^`<>\"\\ \t\n\u00e4");
+  const rest = fc.array(character, { maxLength: 12 }).map((characters) => characters.join(""));
+
+  it("is what one reads", () => {
+    fc.assert(
+      fc.property(schemes, hosts, rest, (scheme, host, tail) => {
+        const target = `${scheme}://${host}/${tail}`;
+        let arrival: ReturnType<typeof arrive>;
+        try {
+          arrival = arrive({ url: target, method: "GET", headers: new Headers() } as Request);
+        } catch (error) {
+          expect(error).toBeInstanceOf(Problem);
+          return;
+        }
+        const url = new URL(target);
+        expect(`${arrival.scheme}:`).toBe(url.protocol);
+        expect(arrival.authority).toBe(url.host);
+        expect(arrival.host).toBe(url.hostname.replace(/\.$/, ""));
+        expect(arrival.search).toBe(url.search);
+        expect(arrival.path).toBe(canonicalize(url.pathname));
+      }),
+      { numRuns: 3_000 },
+    );
   });
 });
 

@@ -76,7 +76,16 @@ export function aRequestContext(
   const request = changes.request ?? new Request("https://api.example/thing");
   const url = new URL(request.url);
   return {
-    arrival: { request, url, host: url.hostname, path: url.pathname, ambiguities: 0 },
+    arrival: {
+      request,
+      method: request.method,
+      scheme: url.protocol === "http:" ? "http" : "https",
+      authority: url.host,
+      host: url.hostname,
+      path: url.pathname,
+      search: url.search,
+      ambiguities: 0,
+    },
     runtime: { verifiers: changes.verifiers ?? {} } as unknown as Runtime,
     requestId: "request-1",
     nowSeconds: changes.nowSeconds ?? NOW_SECONDS,
