@@ -1,6 +1,7 @@
 // What `npm run check` says about a configuration. No files here: text in, text out.
 import { createIssues } from "../src/config/issue.ts";
 import { loadConfig } from "../src/config/load.ts";
+import { isTable, nearest } from "../src/config/read.ts";
 import { type PolicyFile, parsePolicyFile } from "./policy-file.ts";
 import { aligned, issueLines, policyTable } from "./policy-table.ts";
 import { standIn } from "./stand-ins.ts";
@@ -19,6 +20,8 @@ export interface PolicySource {
   /** Secrets known here, from `.dev.vars`. Others get stand-ins, and are listed. */
   readonly secrets: Readonly<Record<string, string | undefined>>;
   readonly secretsFileName: string;
+  /** Whether that file is there, so that a secret can be missing from it. */
+  readonly hasSecretsFile?: boolean;
 }
 
 export interface Report {
@@ -39,6 +42,12 @@ export function checkPolicy(source: PolicySource): Report {
     return secret;
   });
   const platform = checkPlatform(policy, needed.size);
+  for (const [name, value] of Object.entries(policy.variables)) {
+    const meant = isTable(value) ? variableMeant(name) : null;
+    // Where there is no GATEWAY, the loader names the one that is nearly called so.
+    if (meant === "GATEWAY" && !Object.hasOwn(policy.variables, meant)) continue;
+    if (meant !== null) platform.add(name, `is no variable of Postern; did you mean ${meant}?`);
+  }
   for (const name of needed) {
     if (!Object.hasOwn(policy.variables, name)) continue;
     platform.add(
@@ -99,17 +108,28 @@ function checkPlatform(policy: PolicyFile, secretCount: number) {
   return issues;
 }
 
+/** The variable that was meant by a name that is nearly one; `null` for a right name, and for one of something else. */
+function variableMeant(name: string): string | null {
+  if (name === "GATEWAY" || /^SITE_/i.test(name)) return null; // the loader's to judge
+  const plain = name.toUpperCase().replace(/[^A-Z0-9]+/g, "_");
+  const [, site] = /^SITES?_([A-Z0-9].*)$/.exec(plain) ?? [];
+  if (site !== undefined) return `SITE_${site}`;
+  return nearest(plain, ["GATEWAY"]);
+}
+
 function secretLines(names: readonly string[], source: PolicySource): readonly string[] {
-  return aligned(
-    names
-      .toSorted()
-      .map((name) => [
-        name,
-        source.secrets[name] === undefined
-          ? `not checked: npx wrangler secret put ${name}${source.environment === null ? "" : ` --env ${source.environment}`}`
-          : `checked: ${source.secretsFileName}`,
-      ]),
-  );
+  return aligned(names.toSorted().map((name) => [name, whereSecretIs(name, source)]));
+}
+
+function whereSecretIs(name: string, source: PolicySource): string {
+  const { secretsFileName, environment } = source;
+  if (source.secrets[name] !== undefined) return `checked: ${secretsFileName}`;
+  const put = `npx wrangler secret put ${name}${environment === null ? "" : ` --env ${environment}`}`;
+  if (source.hasSecretsFile !== true) return `not checked: ${put}`;
+  const here = name.startsWith("POSTERN_")
+    ? "npm start makes one"
+    : `put ${name}=… into ${secretsFileName} for npm start`;
+  return `MISSING from ${secretsFileName}: ${here}; ${put} for a deployment`;
 }
 
 function section(heading: string, lines: readonly string[]): readonly string[] {

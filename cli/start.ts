@@ -1,19 +1,22 @@
 // `npm start`: everything a first run needs, then the gateway with its demo site on this machine. Safe to repeat.
 //   --port N       listen there (default 8787, or a free port when it is taken; 0: any free port)
+//   --config FILE  another file than wrangler.toml; its .dev.vars and .wrangler/state are beside it
 //   --state DIR    keep secrets and data in DIR instead of .dev.vars and .wrangler/state
 //   --verbose      show all that wrangler prints
-import { mkdir } from "node:fs/promises";
+import { mkdir, readFile } from "node:fs/promises";
 import { createServer } from "node:net";
 import { join, relative } from "node:path";
-import { parseArgs } from "node:util";
 import * as v from "valibot";
-import { getPlatformProxy, unstable_readConfig } from "wrangler";
+import { getPlatformProxy } from "wrangler";
 import { type ConfigIssue, loadConfig } from "../src/config/load.ts";
 import { DEMO_ADMIN, DEMO_SITE, DEMO_USER, demoCredentials, mintDemoJwt } from "./demo/accounts.ts";
 import { demoGuide } from "./demo/guide.ts";
 import { seedDemo } from "./demo/seed.ts";
+import { readFlags } from "./flags.ts";
 import { ensureLocalSecrets, type LocalSecrets } from "./local-secrets.ts";
-import { CONFIG, localState } from "./local-state.ts";
+import { localState } from "./local-state.ts";
+import { type PolicyFile, parsePolicyFile, UnreadablePolicy } from "./policy-file.ts";
+import { issueLines } from "./policy-table.ts";
 import { keepToThisMachine, runWrangler, startWrangler, type Wrangler } from "./wrangler.ts";
 
 const HOST = "127.0.0.1";
@@ -35,15 +38,17 @@ const LogLine = v.pipe(
   }),
 );
 
-const { values: flags } = parseArgs({
-  options: {
+const flags = readFlags(
+  {
     port: { type: "string" },
+    config: { type: "string" },
     state: { type: "string" },
     verbose: { type: "boolean", default: false },
   },
-});
+  "usage: npm start -- [--port N] [--config FILE] [--state DIR] [--verbose]",
+);
 const isVerbose = flags.verbose;
-const { secretsFile, dataDirectory } = localState(flags.state);
+const { config: configFile, secretsFile, dataDirectory } = localState(flags);
 
 keepToThisMachine();
 if (!isVerbose) process.env.WRANGLER_LOG = "warn"; // of what runs in this process
@@ -53,18 +58,16 @@ let isStopping = false;
 stopWithUs();
 
 try {
+  const policy = await readPolicy();
   const port = await choosePort();
   await mkdir(dataDirectory, { recursive: true });
   const { secrets, made } = await ensureLocalSecrets(secretsFile);
   if (made.length > 0) say(`made ${made.length} random local secrets in ${shown(secretsFile)}`);
 
-  if (
-    unstable_readConfig({ config: CONFIG }).d1_databases.some(
-      ({ binding }: { binding: string }) => binding === "DB",
-    )
-  ) {
+  refuseProblems(policy, secrets);
+  if (Object.hasOwn(policy.bindings, "DB")) {
     await runWrangler(
-      ["d1", "migrations", "apply", "DB", "--local", "--config", CONFIG, "--persist-to", dataDirectory],
+      ["d1", "migrations", "apply", "DB", "--local", "--config", configFile, "--persist-to", dataDirectory],
       isVerbose,
     );
     say(`D1 is up to date in ${shown(dataDirectory)}`);
@@ -83,6 +86,42 @@ try {
   if (!isStopping) fail(error instanceof Error ? error.message : String(error));
 }
 
+/** @throws with line and column where the file is no TOML */
+async function readPolicy(): Promise<PolicyFile> {
+  try {
+    return parsePolicyFile(await readFile(configFile, "utf8"), null);
+  } catch (error) {
+    if (error instanceof UnreadablePolicy) throw new Error(`${shown(configFile)}: ${error.message}`);
+    throw new Error(`${shown(configFile)} cannot be read: ${error instanceof Error ? error.message : error}`);
+  }
+}
+
+/**
+ * Before anything is started: the configuration as the Worker would read it, with the local secrets.
+ * @throws with every problem
+ */
+function refuseProblems({ bindings, variables }: PolicyFile, secrets: LocalSecrets): void {
+  const missing = new Set<string>();
+  // What is in .dev.vars counts before [vars], as it does for the Worker.
+  const env: Readonly<Record<string, unknown>> = { ...bindings, ...variables, ...secrets };
+  const loaded = loadConfig(env, ({ name, kind }) => {
+    const isOptional = kind === "list" || kind === "signing_keys"; // made above when missing
+    if (!env[name] && !isOptional) missing.add(name);
+    return env[name];
+  });
+  if (!loaded.ok) throw invalid(loaded.issues, [...missing]);
+}
+
+function invalid(issues: readonly ConfigIssue[], missingSecrets: readonly string[]): Error {
+  return new Error(
+    [
+      `${shown(configFile)} is not valid:`,
+      ...issueLines(issues),
+      ...missingSecrets.map((name) => `put \`${name}=…\` into ${shown(secretsFile)}`),
+    ].join("\n"),
+  );
+}
+
 /**
  * Adds the demo accounts to the local D1.
  *
@@ -91,16 +130,14 @@ try {
  */
 async function prepareDemo(secrets: LocalSecrets): Promise<((address: string) => string) | null> {
   const platform = await getPlatformProxy<{ DB?: D1Database }>({
-    configPath: CONFIG,
+    configPath: configFile,
     envFiles: [secretsFile],
     persist: { path: join(dataDirectory, "v3") },
     remoteBindings: false,
   });
   try {
     const loaded = loadConfig(platform.env);
-    if (!loaded.ok) {
-      throw new Error(["wrangler.toml is not valid:", ...loaded.issues.map(inWords)].join("\n  "));
-    }
+    if (!loaded.ok) throw invalid(loaded.issues, []);
 
     const site = loaded.config.sites.find(({ name }) => name === DEMO_SITE);
     const issuer = site?.jwtIssuers[0];
@@ -133,7 +170,7 @@ async function startGateway(port: number): Promise<{ address: string; exited: Pr
       ...[
         "dev",
         "--config",
-        CONFIG,
+        configFile,
         "--local",
         "--ip",
         HOST,
@@ -170,7 +207,8 @@ async function choosePort(): Promise<number> {
     if (!Number.isInteger(port) || port < 0 || port > 65_535)
       throw new Error("--port wants a number up to 65535");
     const free = await freePort(port);
-    if (free === null) throw new Error(`port ${port} is taken`);
+    if (free === null)
+      throw new Error(`port ${port} is taken; try another one: npm start -- --port ${port + 1}`);
     return free;
   }
   const usual = await freePort(DEFAULT_PORT);
@@ -219,8 +257,6 @@ function inBrief(line: string): string | null {
   const who = principalId === null ? "" : `  user ${principalId} by ${credentialKind}`;
   return `${status} ${method} ${path}  ${why}${who}`;
 }
-
-const inWords = ({ key, message }: ConfigIssue) => `${key}: ${message}`;
 
 function say(message: string): void {
   console.log(`postern: ${message}`);

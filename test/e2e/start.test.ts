@@ -1,7 +1,7 @@
 // What a newcomer runs: `npm start`, the curl lines it prints, Ctrl-C, and `npm start` again.
-import { type ChildProcess, execFile, spawn } from "node:child_process";
+import { type ChildProcess, execFile, spawn, spawnSync } from "node:child_process";
 import { once } from "node:events";
-import { mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs";
+import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { connect, createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -220,4 +220,98 @@ describe("npm start", () => {
     },
     TIMEOUT_MS,
   );
+});
+
+/** Runs a command that ends by itself; `config` is a wrangler.toml of its own. */
+function run(script: string, config: string | null, ...args: readonly string[]) {
+  const directory = mkdtempSync(join(state, "run-"));
+  const file = join(directory, "wrangler.toml");
+  if (config !== null) writeFileSync(file, config);
+  const own = config === null ? [] : ["--config", file, "--state", directory];
+  const { status, stdout, stderr } = spawnSync(process.execPath, [script, ...own, ...args], {
+    encoding: "utf8",
+  });
+  expect(stderr).not.toMatch(/^ {4}at /m);
+  return { status, stdout, stderr };
+}
+
+const INVALID = `
+name = "invalid"
+[[d1_databases]]
+binding = "DB"
+[vars.GATEWAY]
+issuer = "http://127.0.0.1:8787"
+environment = "development"
+[vars.SITE_API]
+origin = "echo"
+routes = [{ path = "/a", role = "amdin" }, { path = "/b", auth = "open" }]
+jwt = { algorithms = ["HS256"], secret = "API_JWT_SECRET", issuer = "x", audience = "api" }
+`;
+
+describe("npm start, called or configured wrongly", () => {
+  it("prints every issue of an invalid configuration with its key, and where a missing secret goes", () => {
+    const { status, stderr } = run(SCRIPT, INVALID, "--port", "0");
+    expect(status).toBe(1);
+    expect(stderr).toContain("wrangler.toml is not valid:");
+    expect(stderr).toMatch(/^ {2}SITE_API\.routes\[0\]\.role: must be a step of the site/m);
+    expect(stderr).toMatch(/^ {2}SITE_API\.routes\[1\]\.auth: must be one of/m);
+    expect(stderr).toMatch(/^ {2}SITE_API\.jwt\S*: the Worker secret API_JWT_SECRET is missing/m);
+    expect(stderr).toMatch(/^put `API_JWT_SECRET=…` into \S*\.dev\.vars$/m);
+  });
+
+  it("names line and column of what is no TOML", () => {
+    const { status, stderr } = run(SCRIPT, "name = 'x'\n[vars\n");
+    expect(status).toBe(1);
+    expect(stderr).toMatch(/wrangler\.toml: line 2, column \d+: /);
+  });
+
+  it.each([
+    [SCRIPT, "--prot", "--port"],
+    [MINT, "--scopes", "--scope"],
+  ])(
+    "%s: answers 2 for an unknown flag, with the one that was meant, and 0 for --help",
+    (script, flag, meant) => {
+      const wrong = run(script, null, flag, "x");
+      expect(wrong).toMatchObject({ status: 2, stdout: "" });
+      expect(wrong.stderr).toContain(`unknown option ${flag}; did you mean ${meant}?\nusage: npm `);
+      const help = run(script, null, "--help");
+      expect(help).toMatchObject({ status: 0, stderr: "" });
+      expect(help.stdout).toMatch(/^usage: npm /);
+    },
+  );
+});
+
+describe("npm run mint, called wrongly", () => {
+  const OWNER = ["--realm", "demo", "--user", "99"];
+  it.each([
+    ["a realm that no site has", ["--realm", "dmeo", "--user", "7"], "the realms are demo"],
+    ["a role off the ladder", [...OWNER, "--new-user", "--role", "boss"], "public < user < admin < root"],
+    ["a role for a user who is there", [...OWNER, "--role", "admin"], "add --new-user"],
+    ["a user who is not there", OWNER, "there is no user 99 in realm demo: add --new-user"],
+    [
+      "a new user who is there",
+      ["--realm", "demo", "--user", "7", "--new-user"],
+      "user 7 exists already in realm demo: leave --new-user out",
+    ],
+  ])("refuses %s", { timeout: TIMEOUT_MS }, (_, args, expected) => {
+    const { status, stdout, stderr } = run(MINT, null, "--state", state, ...args);
+    expect({ status, stdout }).toEqual({ status: 1, stdout: "" });
+    expect(stderr).toContain(expected);
+    expect(stderr).not.toContain("SQLITE");
+  });
+
+  it("asks for the tables first", { timeout: TIMEOUT_MS }, () => {
+    const empty = mkdtempSync(join(state, "empty-"));
+    const { status, stderr } = run(
+      MINT,
+      null,
+      ...OWNER,
+      "--state",
+      empty,
+      "--secrets",
+      join(state, ".dev.vars"),
+    );
+    expect(status).toBe(1);
+    expect(stderr).toContain("run npm start or npm run migrate first");
+  });
 });
