@@ -13,7 +13,6 @@ export interface RoundOptions {
   readonly rounds: number;
   readonly secondsPerRound: number;
   readonly connections: number;
-  readonly onRound: (round: number) => void;
 }
 
 /** Of each subject, by name: CPU microseconds a request, one value a round. */
@@ -23,47 +22,48 @@ export type Samples = ReadonlyMap<string, readonly number[]>;
 const SLICES = 10;
 const LEAD_IN_MS = 30;
 
-export async function measure(subjects: readonly Subject[], options: RoundOptions): Promise<Samples> {
-  const { rounds, secondsPerRound, connections, onRound } = options;
-  const samples = new Map(subjects.map(({ name }) => [name, [] as number[]]));
-  for (let round = 1; round <= rounds; round++) {
-    const totals = new Map(subjects.map(({ name }) => [name, { nanoseconds: 0, requests: 0 }]));
-    for (let slice = 0; slice < SLICES; slice++) {
-      for (const { name, contestant, requests } of shuffled(subjects)) {
-        let before = 0;
-        const answered = await applyLoad(contestant.port, requests, {
-          connections,
-          milliseconds: (secondsPerRound * 1_000) / SLICES,
-          leadInMs: LEAD_IN_MS,
-          onReady: () => {
-            before = cpuNanoseconds(contestant.pid);
-          },
-        });
-        const total = totals.get(name);
-        if (total === undefined) continue;
-        total.nanoseconds += cpuNanoseconds(contestant.pid) - before;
-        total.requests += answered;
-      }
+/** One round. @returns of each subject, by name: CPU microseconds a request */
+export async function measureRound(
+  subjects: readonly Subject[],
+  { secondsPerRound, connections }: RoundOptions,
+): Promise<ReadonlyMap<string, number>> {
+  const totals = new Map(subjects.map(({ name }) => [name, { nanoseconds: 0, requests: 0 }]));
+  for (let slice = 0; slice < SLICES; slice++) {
+    for (const { name, contestant, requests } of shuffled(subjects)) {
+      let before = 0;
+      const answered = await applyLoad(contestant.port, requests, {
+        connections,
+        milliseconds: (secondsPerRound * 1_000) / SLICES,
+        leadInMs: LEAD_IN_MS,
+        onReady: () => {
+          before = cpuNanoseconds(contestant.pid);
+        },
+      });
+      const total = totals.get(name);
+      if (total === undefined) continue;
+      total.nanoseconds += cpuNanoseconds(contestant.pid) - before;
+      total.requests += answered;
     }
-    for (const [name, { nanoseconds, requests }] of totals) {
-      samples.get(name)?.push(nanoseconds / requests / 1_000);
-    }
-    onRound(round);
   }
-  return samples;
+  return new Map(
+    [...totals].map(([name, { nanoseconds, requests }]) => [name, nanoseconds / requests / 1_000]),
+  );
 }
 
-/** Until the just-in-time compiler has settled. */
-export async function warmUp(subject: Subject, connections: number): Promise<void> {
-  await applyLoad(subject.contestant.port, subject.requests, {
-    connections,
-    milliseconds: WARM_UP_MS,
-    leadInMs: LEAD_IN_MS,
-    onReady: () => {},
-  });
+/** Until the just-in-time compiler has settled: the same time for every process, shared by its subjects. */
+export async function warmUp(subjects: readonly Subject[], connections: number): Promise<void> {
+  for (const { contestant, requests } of subjects) {
+    const sharing = subjects.filter((other) => other.contestant === contestant).length;
+    await applyLoad(contestant.port, requests, {
+      connections,
+      milliseconds: WARM_UP_MS / sharing,
+      leadInMs: 0,
+      onReady: () => {},
+    });
+  }
 }
 
-const WARM_UP_MS = 2_000;
+const WARM_UP_MS = 6_000;
 
 export interface Estimate {
   readonly median: number;

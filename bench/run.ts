@@ -16,7 +16,7 @@ import {
 } from "./gateway.ts";
 import { inTurn } from "./load.ts";
 import { printReport, report } from "./report.ts";
-import { measure, type RoundOptions, type Samples, type Subject, warmUp } from "./rounds.ts";
+import { measureRound, type RoundOptions, type Samples, type Subject, warmUp } from "./rounds.ts";
 import { measureStartUp } from "./start-up.ts";
 import {
   type Contestant,
@@ -31,6 +31,7 @@ const FEW_KEYS = 100;
 const MANY_KEYS = 1_000_000;
 const FEW_ROUTES = 10;
 const MANY_ROUTES = 1_000;
+const ROUNDS_A_PROCESS = 6;
 
 const { values: options } = parseArgs({
   options: {
@@ -49,7 +50,12 @@ interface Workshop {
   readonly directory: string;
   readonly originPort: number;
   readonly secrets: Secrets;
-  readonly bundles: { readonly passThrough: Bundle; readonly honoJwt: Bundle; readonly postern: Bundle };
+  readonly bundles: {
+    readonly passThrough: Bundle;
+    readonly honoJwt: Bundle;
+    readonly honoJwtSigned: Bundle;
+    readonly postern: Bundle;
+  };
 }
 
 const progress = (text: string) => process.stderr.write(`${text}\n`);
@@ -59,6 +65,7 @@ async function main(directory: string): Promise<void> {
   const bundles = {
     passThrough: await bundle("./peers/pass-through.ts", join(directory, "pass-through")),
     honoJwt: await bundle("./peers/hono-jwt.ts", join(directory, "hono-jwt")),
+    honoJwtSigned: await bundle("./peers/hono-jwt-signed.ts", join(directory, "hono-jwt-signed")),
     postern: await bundle("../src/index.ts", join(directory, "postern")),
   };
   const origin = await startNode(program("./origin.ts"), []);
@@ -67,7 +74,6 @@ async function main(directory: string): Promise<void> {
     rounds: Number(options.rounds),
     secondsPerRound: Number(options.seconds),
     connections: Number(options.connections),
-    onRound: (round) => progress(`round ${round} of ${options.rounds}`),
   };
 
   progress("start-up");
@@ -97,91 +103,85 @@ interface Store {
 }
 
 async function makeStore(shop: Workshop, keyCount: number): Promise<Store> {
-  const file = join(shop.directory, `${keyCount}.sqlite`);
+  const file = join(mkdtempSync(join(shop.directory, "store-")), "database.sqlite");
   const credentials = await seed(file, keyCount, shop.secrets);
   return { store: await startNode(program("./store.ts"), [file]), credentials };
 }
 
 /** Every kind of credential, and few routes against many. */
 async function measureRequests(shop: Workshop, few: Store, limits: RoundOptions): Promise<Samples> {
-  const { passThrough, honoJwt } = shop.bundles;
+  const { passThrough, honoJwt, honoJwtSigned } = shop.bundles;
   const { jwts, apiKeys, pats } = few.credentials;
-  const jwt = inTurn(jwts.map((token) => bearer("/api/v1/items/4711?expand=owner", token)));
-  const postern = await startContestant(gatewayOptions(shop, few.store, FEW_ROUTES));
-  const subjects: Subject[] = [
-    {
-      name: "bare",
-      contestant: await startContestant(peerOptions(shop, passThrough, "bare")),
-      requests: jwt,
-    },
-    {
-      name: "bare, a second process",
-      contestant: await startContestant(peerOptions(shop, passThrough, "bare-2")),
-      requests: jwt,
-    },
-    {
-      name: "hono/jwt",
-      contestant: await startContestant(peerOptions(shop, honoJwt, "hono-jwt")),
-      requests: jwt,
-    },
-    { name: "JWT", contestant: postern, requests: jwt },
-    {
-      name: "JWT, never seen before",
-      contestant: postern,
-      requests: () => bearer("/api/v1/items/4711?expand=owner", newToken(shop.secrets)),
-    },
-    {
-      name: "API key",
-      contestant: postern,
-      requests: inTurn(apiKeys.map((key) => bearer("/api/v1/items/4711?expand=owner", key))),
-    },
-    {
-      name: "PAT",
-      contestant: postern,
-      requests: inTurn(
-        pats.map(({ token, userId }) =>
-          requestBytes("/api/v1/items/4711?expand=owner", [
-            `Authorization: Bearer ${token}`,
-            `New-Api-User: ${userId}`,
-          ]),
-        ),
-      ),
-    },
-    {
-      name: "anonymous",
-      contestant: postern,
-      requests: inTurn([requestBytes("/api/v1/public/4711?expand=owner", [])]),
-    },
-    {
-      name: "JWT, 1,000 routes",
-      contestant: await startContestant(gatewayOptions(shop, few.store, MANY_ROUTES)),
-      requests: jwt,
-    },
-  ];
-  return await measureAll(subjects, limits);
+  const path = "/api/v1/items/4711?expand=owner";
+  const jwt = inTurn(jwts.map((token) => bearer(path, token)));
+  const newJwt = () => bearer(path, newToken(shop.secrets));
+  const apiKey = inTurn(apiKeys.map((key) => bearer(path, key)));
+  const pat = inTurn(
+    pats.map(({ token, userId }) =>
+      requestBytes(path, [`Authorization: Bearer ${token}`, `New-Api-User: ${userId}`]),
+    ),
+  );
+  const anonymous = inTurn([requestBytes("/api/v1/public/4711?expand=owner", [])]);
+  const peer = (bundle: Bundle, name: string) => startContestant(peerOptions(shop, bundle, name));
+  const gateway = (routeCount: number) => startContestant(gatewayOptions(shop, few.store, routeCount));
+
+  return await measureAll(limits, async () => {
+    const postern = await gateway(FEW_ROUTES);
+    return [
+      { name: "bare", contestant: await peer(passThrough, "bare"), requests: jwt },
+      { name: "bare, a second process", contestant: await peer(passThrough, "bare-2"), requests: jwt },
+      { name: "hono/jwt", contestant: await peer(honoJwt, "hono-jwt"), requests: jwt },
+      {
+        name: "hono/jwt, signed header",
+        contestant: await peer(honoJwtSigned, "hono-jwt-signed"),
+        requests: jwt,
+      },
+      { name: "JWT", contestant: postern, requests: jwt },
+      { name: "JWT, never seen before", contestant: postern, requests: newJwt },
+      { name: "API key", contestant: postern, requests: apiKey },
+      { name: "PAT", contestant: postern, requests: pat },
+      { name: "anonymous", contestant: postern, requests: anonymous },
+      { name: `${FEW_ROUTES} routes`, contestant: await gateway(FEW_ROUTES), requests: jwt },
+      { name: `${MANY_ROUTES} routes`, contestant: await gateway(MANY_ROUTES), requests: jwt },
+    ];
+  });
 }
 
 /** Few keys against many, from memory and asked of D1 on every request. */
 async function measureKeys(shop: Workshop, limits: RoundOptions): Promise<Samples> {
-  const subjects: Subject[] = [];
+  const stores: (readonly [count: number, store: Store])[] = [];
   for (const count of [FEW_KEYS, MANY_KEYS]) {
     progress(`a database of ${count} keys`);
-    const { store, credentials } = await makeStore(shop, count);
-    const contestant = await startContestant(gatewayOptions(shop, store, FEW_ROUTES));
-    const requests = (path: string) => inTurn(credentials.apiKeys.map((key) => bearer(path, key)));
-    subjects.push({ name: `${count} keys, warm`, contestant, requests: requests("/api/v1/items/4711") });
-    subjects.push({ name: `${count} keys, cold`, contestant, requests: requests("/api/v1/live/4711") });
+    stores.push([count, await makeStore(shop, count)]);
   }
-  return await measureAll(subjects, limits);
+  return await measureAll(limits, async () => {
+    const subjects: Subject[] = [];
+    for (const [count, { store, credentials }] of stores) {
+      const contestant = await startContestant(gatewayOptions(shop, store, FEW_ROUTES));
+      const requests = (path: string) => inTurn(credentials.apiKeys.map((key) => bearer(path, key)));
+      subjects.push({ name: `${count} keys, warm`, contestant, requests: requests("/api/v1/items/4711") });
+      subjects.push({ name: `${count} keys, cold`, contestant, requests: requests("/api/v1/live/4711") });
+    }
+    return subjects;
+  });
 }
 
-async function measureAll(subjects: readonly Subject[], limits: RoundOptions): Promise<Samples> {
-  for (const subject of subjects) {
-    progress(`warm-up: ${subject.name}`);
-    await warmUp(subject, limits.connections);
+/** All rounds, with new processes every few of them: one process of a kind can be faster than the next for good. */
+async function measureAll(limits: RoundOptions, start: () => Promise<readonly Subject[]>): Promise<Samples> {
+  const samples = new Map<string, number[]>();
+  for (let firstRound = 1; firstRound <= limits.rounds; firstRound += ROUNDS_A_PROCESS) {
+    progress("new processes, warming up");
+    const subjects = await start();
+    await warmUp(subjects, limits.connections);
+    const lastRound = Math.min(firstRound + ROUNDS_A_PROCESS - 1, limits.rounds);
+    for (let round = firstRound; round <= lastRound; round++) {
+      progress(`round ${round} of ${limits.rounds}`);
+      for (const [name, microseconds] of await measureRound(subjects, limits)) {
+        samples.set(name, [...(samples.get(name) ?? []), microseconds]);
+      }
+    }
+    for (const contestant of new Set(subjects.map((subject) => subject.contestant))) await stop(contestant);
   }
-  const samples = await measure(subjects, limits);
-  for (const contestant of new Set(subjects.map((subject) => subject.contestant))) await stop(contestant);
   return samples;
 }
 
@@ -189,7 +189,11 @@ function peerOptions(shop: Workshop, { directory, ...rest }: Bundle, name: strin
   return {
     ...rest,
     bundle: directory,
-    vars: { ORIGIN: `http://127.0.0.1:${shop.originPort}`, JWT_SECRET: shop.secrets.jwtSecret },
+    vars: {
+      ORIGIN: `http://127.0.0.1:${shop.originPort}`,
+      JWT_SECRET: shop.secrets.jwtSecret,
+      ORIGIN_SECRET: shop.secrets.jwtSecret,
+    },
     storePort: null,
     directory: join(shop.directory, `config-${name}`),
   };
