@@ -35,10 +35,12 @@ export interface Report {
  */
 export function checkPolicy(source: PolicySource): Report {
   const policy = parsePolicyFile(source.text, source.environment);
+  const asked = new Set<string>();
   const needed = new Set<string>();
   const result = loadConfig({ ...policy.bindings, ...policy.variables }, (need) => {
+    asked.add(need.name);
     const secret = source.secrets[need.name] ?? standIn(need);
-    if (secret !== undefined) needed.add(need.name);
+    if (secret !== undefined && need.kind !== "admin_token") needed.add(need.name);
     return secret;
   });
   const platform = checkPlatform(policy, needed.size);
@@ -48,7 +50,7 @@ export function checkPolicy(source: PolicySource): Report {
     if (meant === "GATEWAY" && !Object.hasOwn(policy.variables, meant)) continue;
     if (meant !== null) platform.add(name, `is no variable of Postern; did you mean ${meant}?`);
   }
-  for (const name of needed) {
+  for (const name of asked) {
     if (!Object.hasOwn(policy.variables, name)) continue;
     platform.add(
       name,
@@ -126,10 +128,13 @@ function whereSecretIs(name: string, source: PolicySource): string {
   if (source.secrets[name] !== undefined) return `checked: ${secretsFileName}`;
   const put = `npx wrangler secret put ${name}${environment === null ? "" : ` --env ${environment}`}`;
   if (source.hasSecretsFile !== true) return `not checked: ${put}`;
-  const here = name.startsWith("POSTERN_")
-    ? "npm start makes one"
-    : `put ${name}=… into ${secretsFileName} for npm start`;
-  return `MISSING from ${secretsFileName}: ${here}; ${put} for a deployment`;
+  return `MISSING from ${secretsFileName}: ${howToMake(name, environment)}; ${put} for a deployment`;
+}
+
+/** `npm start` knows the top level only. */
+function howToMake(name: string, environment: string | null): string {
+  if (environment !== null) return `put ${name}=… there for wrangler dev`;
+  return name.startsWith("POSTERN_") ? "npm start makes one" : `put ${name}=… there for npm start`;
 }
 
 function section(heading: string, lines: readonly string[]): readonly string[] {

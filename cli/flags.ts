@@ -27,16 +27,12 @@ export function readFlags<const Options extends ParseArgsOptionsConfig>(
   }
 }
 
-function inWords(error: unknown, names: readonly string[]): string {
+/** What is wrong with the flags, for the person who gave them. */
+export function inWords(error: unknown, names: readonly string[]): string {
   if (!(error instanceof Error)) return String(error);
   const [, flag] = /^Unknown option '(-[^']*)'/.exec(error.message) ?? [];
   if (flag === undefined) return error.message.split("\n", 1)[0] ?? "";
   const name = flag.replace(/^-+/, "");
-  const guess = nearest(name, names) ?? names.find((other) => lettersOf(other) === lettersOf(name)) ?? null;
+  const guess = nearest(name, names);
   return `unknown option ${flag}${guess === null ? "" : `; did you mean --${guess}?`}`;
-}
-
-/** Tells apart what is not merely letters in another order: `prot` is `port`. */
-function lettersOf(word: string): string {
-  return [...word].sort().join("");
 }

@@ -1,14 +1,16 @@
 // The whole configuration, compiled: the gateway, its realms, its sites, and what holds between them.
+import { createCompactSigner } from "../crypto/context-signer.ts";
 import { hiddenRows } from "./hidden-rows.ts";
 import type { Issues } from "./issue.ts";
 import { isLoopback, parseUrl } from "./names.ts";
 import { nearest, readPartly } from "./read.ts";
+import { compileRealms, GATEWAY_REALM } from "./realms.ts";
 import { type GatewayInput, GatewaySchema, type SigningAlgorithm } from "./schema.ts";
 import { findBinding, type Scope } from "./scope.ts";
-import { areEqual, readGatewaySecrets } from "./secrets.ts";
+import { ADMIN_TOKEN, areEqual, readGatewaySecrets, type SecretSource } from "./secrets.ts";
 import { compileSite, needsStore } from "./site.ts";
 import { parsedIfJson, readSites, type SiteSource } from "./site-input.ts";
-import type { Config, GatewayConfig, Realm, Site } from "./types.ts";
+import type { Config, GatewayConfig, Site, UserContextSettings } from "./types.ts";
 import { compileGatewayUserContext, isHmac } from "./user-context.ts";
 
 const DEFAULT_FRESHNESS_SECONDS = 30;
@@ -35,26 +37,18 @@ export function readGateway(scope: Omit<Scope, "isProduction">): GatewayInput | 
 }
 
 /** Every problem goes to the issues; what comes back is only good when there were none. */
-export function compileConfig(given: GatewayInput, scope: Scope): Config {
-  const { issues } = scope;
+export function compileConfig(given: GatewayInput, { secrets: source, ...rest }: Scope): Config {
+  const { issues } = rest;
+  const seen = new Map<string, string>();
+  const scope: Scope = { ...rest, secrets: noting(source, seen) };
   const gateway = compileGateway(given, scope);
-  const realms = new Map<string, Realm>();
-  for (const [name, settings] of Object.entries(given.realms ?? {})) {
-    realms.set(name, { name, untaggedKeys: settings.untagged_keys ?? false });
-  }
-  const used = new Set<string>();
-  const realmOf = (name: string): Realm => {
-    used.add(name);
-    const realm = realms.get(name) ?? { name, untaggedKeys: false };
-    realms.set(name, realm);
-    return realm;
-  };
   const sources = readSites(scope.env, issues);
-  const sites = sources.map((source) => compileSite(source, gateway, realmOf, scope));
+  const ownKeys: JsonWebKey[] = [];
+  const realms = compileRealms(given, sources, ownKeys, issues);
+  const sites = sources.map((source) => compileSite(source, gateway, realms, scope));
+  const signsIn = [...realms.values()].some(({ signIn }) => signIn !== null);
+  const looksUp = signsIn || realms.has(GATEWAY_REALM);
   if (sites.length === 0) issues.warn("SITE_<NAME>", "there is no site: every request is answered with 404");
-  for (const name of realms.keys()) {
-    if (!used.has(name)) issues.warn(`GATEWAY.realms.${name}`, "is used by no site");
-  }
   const placed = sites.filter((_, index) => isPlaceKnown(sources[index], issues));
   reportSharedPlaces(placed, gateway, scope);
   for (const { route, host, by } of hiddenRows(placed)) {
@@ -65,26 +59,31 @@ export function compileConfig(given: GatewayInput, scope: Scope): Config {
   }
   reportSentSecrets(sources, issues);
   reportSharedSecrets(sites, (index) => `${sources[index]?.keyOf("user_context")}.secret`, issues);
-  if (sites.some(needsStore) && findBinding(scope.env, "DB", "prepare") === null) {
+  if ((looksUp || sites.some(needsStore)) && findBinding(scope.env, "DB", "prepare") === null) {
     issues.add(
       "DB",
       'the D1 binding is missing: add [[d1_databases]] with binding = "DB" (credentials are looked up there)',
     );
   }
-  return {
-    gateway,
-    sites,
-    realms,
-    secrets: readGatewaySecrets(
-      {
-        tags: accepts(sites, ["api_key", "pat"]),
-        digests: accepts(sites, ["api_key", "pat", "session"]),
-        algorithms: signingAlgorithms(sites),
-      },
-      scope.secrets,
-      issues,
-    ),
-    relaxedAnywhere: relaxedAnywhere(sites),
+  const secrets = readGatewaySecrets(
+    {
+      stored: looksUp || acceptsStored(sites),
+      algorithms: signingAlgorithms(sites, signsIn ? gateway.userContext : null),
+    },
+    scope.secrets,
+    issues,
+  );
+  reportSharedAdminToken(seen, issues);
+  ownKeys.push(...createCompactSigner(secrets.signingKeys).publicJwks.keys);
+  return { gateway, sites, realms, secrets, relaxedAnywhere: relaxedAnywhere(sites) };
+}
+
+/** The same source, and every text that it gave, by name. */
+function noting(source: SecretSource, seen: Map<string, string>): SecretSource {
+  return (need) => {
+    const value = source(need);
+    if (typeof value === "string") seen.set(need.name, value);
+    return value;
   };
 }
 
@@ -129,9 +128,12 @@ function isPlaceKnown(source: SiteSource | undefined, issues: Issues): boolean {
   return issues.problems.every(({ key }) => key !== source.keyOf("base_path"));
 }
 
-/** A request belongs to one site, and `/_gateway` to the control plane. */
+/** A request belongs to one site, and `/_gateway` to the control plane, or to those who sign in on the host. */
 function reportSharedPlaces(sites: readonly Site[], gateway: GatewayConfig, { issues }: Scope): void {
   const claims = new Map<string, string>();
+  const signInHosts = new Set(
+    sites.flatMap(({ realm, hosts }) => (realm.signIn === null ? [] : (hosts ?? []))),
+  );
   for (const site of sites) {
     const key = `SITE_${site.name.toUpperCase()}`;
     for (const host of site.hosts ?? ["*"]) {
@@ -145,15 +147,22 @@ function reportSharedPlaces(sites: readonly Site[], gateway: GatewayConfig, { is
       }
       claims.set(place, key);
     }
-    const isShadowed =
-      gateway.hosts === null || (site.hosts ?? [...gateway.hosts]).some((host) => gateway.hosts?.has(host));
+    const why = whyShadowed(site, gateway, signInHosts);
+    if (why === null) continue;
     for (const route of site.routes) {
       const path = (site.basePath + route.path).toLowerCase();
-      if (isShadowed && (path === "/_gateway" || path.startsWith("/_gateway/"))) {
-        issues.add(`${route.key}.path`, "is never reached: /_gateway is the control plane on this host");
-      }
+      if (path === "/_gateway" || path.startsWith("/_gateway/")) issues.add(`${route.key}.path`, why);
     }
   }
+}
+
+/** Why rows below `/_gateway` are not the site's to have; `null` where they are. */
+function whyShadowed(site: Site, { hosts }: GatewayConfig, signInHosts: ReadonlySet<string>): string | null {
+  if (hosts === null || (site.hosts ?? [...hosts]).some((host) => hosts.has(host))) {
+    return "is never reached: /_gateway is the control plane on this host";
+  }
+  const host = (site.hosts ?? [...signInHosts]).find((name) => signInHosts.has(name));
+  return host === undefined ? null : `is not the site's to have: people sign in at /_gateway on ${host}`;
 }
 
 /** An origin that verifies by a shared secret can also sign with it: it must not be able to speak for anyone else. */
@@ -178,6 +187,20 @@ function reportSharedSecrets(sites: readonly Site[], keyOf: (index: number) => s
   }
 }
 
+/** What opens the admin API is known to nobody else: no origin, no issuer. */
+function reportSharedAdminToken(seen: ReadonlyMap<string, string>, issues: Issues): void {
+  const token = seen.get(ADMIN_TOKEN)?.trim();
+  if (!token) return;
+  for (const [name, text] of seen) {
+    if (name === ADMIN_TOKEN) continue;
+    // The secret itself, or a value of a list.
+    const isShared =
+      text.trim() === token || text.split(/[\s,]+/).some((entry) => entry.endsWith(`:${token}`));
+    if (isShared)
+      issues.add(ADMIN_TOKEN, `is also the secret ${name}, which others may know: make another one`);
+  }
+}
+
 /** A secret that signs or verifies is never sent: whoever receives it can sign. */
 function reportSentSecrets(sources: readonly SiteSource[], issues: Issues): void {
   const places = new Map<string, string>();
@@ -198,13 +221,18 @@ function reportSentSecrets(sources: readonly SiteSource[], issues: Issues): void
   }
 }
 
-function accepts(sites: readonly Site[], kinds: readonly string[]): boolean {
-  return sites.some((site) => site.routes.some((route) => route.accept.some((kind) => kinds.includes(kind))));
+/** Whether anything but JWTs is accepted anywhere. */
+function acceptsStored(sites: readonly Site[]): boolean {
+  return sites.some(({ routes }) => routes.some(({ accept }) => accept.some((kind) => kind !== "jwt")));
 }
 
-function signingAlgorithms(sites: readonly Site[]): readonly SigningAlgorithm[] {
+/** @param own what access tokens are signed with, where any are */
+function signingAlgorithms(
+  sites: readonly Site[],
+  own: UserContextSettings | null,
+): readonly SigningAlgorithm[] {
   const algorithms = new Set<SigningAlgorithm>();
-  for (const { userContext } of sites)
+  for (const userContext of [...sites.map((site) => site.userContext), ...(own === null ? [] : [own])])
     if (!isHmac(userContext.algorithm)) algorithms.add(userContext.algorithm);
   return [...algorithms];
 }

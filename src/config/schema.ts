@@ -68,6 +68,9 @@ const cookieOrParameter = v.pipe(
   v.check(isHeaderName, "must be a name of letters, digits and - _ . only"),
 );
 
+/** Browsers keep such a cookie to one host, its whole path and HTTPS (RFC 6265bis §4.1.3.2). */
+const HOST_COOKIE = 'must be a cookie name that begins with "__Host-", or false for no cookies';
+
 export const GatewaySchema = table({
   environment: v.optional(oneOf(["production", "development"])),
   issuer: v.optional(text),
@@ -82,7 +85,34 @@ export const GatewaySchema = table({
       v.regex(/^[A-Za-z][A-Za-z0-9_-]{0,14}[_-]$/, 'must be letters and digits that end with "-" or "_"'),
     ),
   ),
-  realms: v.optional(tableOf(realmName, table({ untagged_keys: v.optional(v.boolean()) }))),
+  realms: v.optional(
+    tableOf(
+      realmName,
+      table({
+        untagged_keys: v.optional(v.boolean()),
+        sign_in: v.optional(
+          table({
+            access_seconds: v.optional(whole(60, 3_600)),
+            idle_days: v.optional(whole(1, 400)),
+            session_days: v.optional(whole(1, 400)),
+            min_password_length: v.optional(whole(8, 64)),
+            scopes: v.optional(
+              v.union(
+                [v.array(word), tableOf(word, v.array(word))],
+                "must be a list of scopes, or a table of such lists by role",
+              ),
+            ),
+            cookie: v.optional(
+              v.union(
+                [v.pipe(cookieOrParameter, v.regex(/^__Host-./, HOST_COOKIE)), v.literal(false)],
+                HOST_COOKIE,
+              ),
+            ),
+          }),
+        ),
+      }),
+    ),
+  ),
   user_context: v.optional(
     table({
       algorithm: v.optional(oneOf(SIGNING_ALGORITHMS)),

@@ -6,7 +6,7 @@ import { weakness } from "./secret-strength.ts";
 
 /**
  * Worker secrets, all lists of `id:value` separated by white space or commas, value base64url of at least 32 bytes:
- * - `POSTERN_TAG_SECRETS`: the tag at the end of every key and PAT minted here
+ * - `POSTERN_TAG_SECRETS`: the tag at the end of every key, PAT and session cookie minted here
  * - `POSTERN_PEPPERS`: HMAC keys of stored digests; a row names its pepper by id
  * and `POSTERN_SIGNING_KEYS`: a private JWK set (JSON), each key with `kid` and `alg`; of each algorithm the first one
  * signs user contexts, the others are only published.
@@ -16,6 +16,8 @@ export interface GatewaySecrets {
   readonly tagSecrets: readonly NamedSecret[];
   readonly peppers: readonly NamedSecret[];
   readonly signingKeys: readonly JsonWebKey[];
+  /** `ADMIN_TOKEN`, UTF-8: opens the admin API before there is an administrator. `null`: not set. */
+  readonly adminToken: Uint8Array | null;
 }
 
 export interface NamedSecret {
@@ -27,6 +29,7 @@ const RESERVED_PREFIX = "POSTERN_";
 export const TAG_SECRETS = "POSTERN_TAG_SECRETS";
 export const PEPPERS = "POSTERN_PEPPERS";
 export const SIGNING_KEYS = "POSTERN_SIGNING_KEYS";
+export const ADMIN_TOKEN = "ADMIN_TOKEN";
 
 /** What a secret is read for; enough to make a well-formed stand-in where the real one is not at hand. */
 export type SecretNeed =
@@ -40,7 +43,9 @@ export type SecretNeed =
       readonly encoding: SecretEncoding;
     }
   | { readonly name: string; readonly kind: "public_key"; readonly algorithms: readonly PublicKeyAlgorithm[] }
-  | { readonly name: string; readonly kind: "header" };
+  | { readonly name: string; readonly kind: "header" }
+  /** Never required. */
+  | { readonly name: string; readonly kind: "admin_token" };
 
 export type SecretEncoding = "text" | "base64url" | "base64" | "hex";
 
@@ -49,10 +54,8 @@ export type SecretSource = (need: SecretNeed) => unknown;
 
 /** What the sites of a configuration demand of the gateway's own secrets. */
 export interface GatewaySecretNeeds {
-  /** Keys or PATs are accepted somewhere. */
-  readonly tags: boolean;
-  /** Keys, PATs or sessions are looked up somewhere. */
-  readonly digests: boolean;
+  /** Keys, PATs or sessions are made or looked up somewhere. */
+  readonly stored: boolean;
   readonly algorithms: readonly SigningAlgorithm[];
 }
 
@@ -75,6 +78,10 @@ export function readSecret(
       key,
       `must not be ${need.name}: secrets that begin with ${RESERVED_PREFIX} are the gateway's own`,
     );
+    return null;
+  }
+  if (need.name === ADMIN_TOKEN && need.kind !== "admin_token") {
+    issues.add(key, `must not be ${ADMIN_TOKEN}, which opens the admin API and has no other use`);
     return null;
   }
   const value = source(need);
@@ -102,12 +109,31 @@ export function readGatewaySecrets(
   source: SecretSource,
   issues: Issues,
 ): GatewaySecrets {
-  const tagSecrets = readList(TAG_SECRETS, needs.tags, source, issues);
-  const peppers = readList(PEPPERS, needs.digests, source, issues);
+  const tagSecrets = readList(TAG_SECRETS, needs.stored, source, issues);
+  const peppers = readList(PEPPERS, needs.stored, source, issues);
   if (tagSecrets.some((tag) => peppers.some((pepper) => areEqual(tag.value, pepper.value)))) {
     issues.add(PEPPERS, `must not contain a value of ${TAG_SECRETS}: make another one`);
   }
-  return { tagSecrets, peppers, signingKeys: readSigningKeys(needs.algorithms, source, issues) };
+  const signingKeys = readSigningKeys(needs.algorithms, source, issues);
+  return { tagSecrets, peppers, signingKeys, adminToken: readAdminToken(source, issues) };
+}
+
+function readAdminToken(source: SecretSource, issues: Issues): Uint8Array | null {
+  const need: SecretNeed = { name: ADMIN_TOKEN, kind: "admin_token" };
+  const given = source(need);
+  if (given === undefined || given === null || given === "") return null;
+  const text = readSecret(need, ADMIN_TOKEN, source, issues);
+  if (text === null) return null;
+  const bytes = new TextEncoder().encode(text);
+  const weak = weakness(bytes, LEAST_BYTES);
+  if (!/^[\x21-\x7e]+$/.test(text)) {
+    issues.add(ADMIN_TOKEN, "must be visible ASCII without blanks: it is sent in a header");
+  } else if (weak !== null) {
+    issues.add(ADMIN_TOKEN, weak);
+  } else {
+    return bytes;
+  }
+  return null;
 }
 
 function readList(
@@ -176,7 +202,7 @@ function readSigningKeys(
     if (keys.length === set.keys.length && !keys.some((key) => key.alg === algorithm)) {
       issues.add(
         SIGNING_KEYS,
-        `holds no ${algorithm} key, and a user context is to be signed with ${algorithm}`,
+        `holds no ${algorithm} key, and user contexts or access tokens are to be signed with ${algorithm}`,
       );
     }
   }

@@ -67,7 +67,7 @@ function readSite(
   for (const variable of variables) {
     const reading = readPartly(SiteSchema, parsedIfJson(env[variable]), variable, issues);
     if (reading === null) {
-      for (const key of ["origin", "hosts", "base_path", "jwt", "routes"]) failed.add(key);
+      for (const key of ["origin", "hosts", "base_path", "realm", "roles", "jwt", "routes"]) failed.add(key);
       continue;
     }
     for (const key of reading.failed) failed.add(key);

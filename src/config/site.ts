@@ -5,25 +5,24 @@ import { compileCredentialRules, verifiableKinds } from "./credential-rules.ts";
 import { compileJwtIssuer } from "./jwt-issuer.ts";
 import { ambiguityBits, pathProblem } from "./names.ts";
 import { compileOrigin, compileOriginHeaders } from "./origin.ts";
+import { DEFAULT_LADDER, realmNameOf } from "./realms.ts";
 import { compileRoutes, unmatchedRoute } from "./routes.ts";
 import type { Scope } from "./scope.ts";
 import type { SiteSource } from "./site-input.ts";
-import type { GatewayConfig, JwtIssuer, Origin, Realm, Route, Site } from "./types.ts";
+import type { CredentialRules, GatewayConfig, JwtIssuer, Origin, Realm, Route, Site } from "./types.ts";
 import { compileUserContext, ownHeaders } from "./user-context.ts";
 
-const DEFAULT_LADDER = ["public", "user", "admin", "root"];
+/** Stands in where there is no such realm, which cannot be: every site's realm is compiled before the site. */
+const NO_REALM: Realm = { name: "", untaggedKeys: false, roles: DEFAULT_LADDER, signIn: null };
 
 /** Stands in for an origin that had issues, so that the rest of the site is checked as well. Never leaves a load. */
 const NO_ORIGIN: Origin = { kind: "self" };
 
-/**
- * Compiles a site. Every problem goes to the issues; what comes back is only good when there were none.
- * `realmOf` answers the realm of a name, declared or not.
- */
+/** Compiles a site. Every problem goes to the issues; what comes back is only good when there were none. */
 export function compileSite(
   source: SiteSource,
   gateway: GatewayConfig,
-  realmOf: (name: string) => Realm,
+  realms: ReadonlyMap<string, Realm>,
   scope: Scope,
 ): Site {
   const { values, keyOf, failed } = source;
@@ -34,7 +33,8 @@ export function compileSite(
   if (new Set(ladder).size < ladder.length) issues.add(keyOf("roles"), "names a role twice");
   const userContext = compileUserContext(values, gateway.userContext, keyOf, scope);
   const ours = ownHeaders(userContext);
-  const credentials = compileCredentialRules(values, ours, keyOf, scope);
+  const realm = realms.get(realmNameOf(source)) ?? NO_REALM;
+  const credentials = withSignIn(compileCredentialRules(values, ours, keyOf, scope), realm);
   const originHeaders = compileOriginHeaders(
     values.origin_headers ?? {},
     ours,
@@ -55,8 +55,15 @@ export function compileSite(
       'may be "none" only with users = "none": users and keys are always looked up',
     );
   }
-  const jwtIssuers = compileIssuers(source, scope);
-  const verifiable = verifiableKinds(credentials, source.jwt.length > 0 || failed.has("jwt"), users);
+  if (realm.signIn !== null && users === "none") {
+    issues.add(
+      keyOf("users"),
+      `must be "required": people sign in to the realm ${realm.name}, and what they get is theirs`,
+    );
+  }
+  const jwtIssuers = compileIssuers(source, realm, scope);
+  const hasIssuer = source.jwt.length > 0 || failed.has("jwt") || realm.signIn !== null;
+  const verifiable = verifiableKinds(credentials, hasIssuer, users);
   const allow = ambiguityBits(values.allow ?? []);
   return {
     name: source.name,
@@ -65,7 +72,7 @@ export function compileSite(
     stripBasePath: values.strip_base_path ?? false,
     origin: compileSiteOrigin(source, hosts, scope),
     originHeaders,
-    realm: realmOf(values.realm ?? source.name),
+    realm,
     ladder,
     users,
     revocation,
@@ -91,6 +98,12 @@ export function compileSite(
     ),
     unmatchedRoute: unmatchedRoute(keyOf("unmatched"), allow, gateway.freshnessSeconds),
   };
+}
+
+/** The session cookie of the realm is read wherever the realm's users are. */
+function withSignIn(rules: CredentialRules, { signIn }: Realm): CredentialRules {
+  if (signIn === null || signIn.cookie === null || rules.cookies.includes(signIn.cookie)) return rules;
+  return { ...rules, cookies: [...rules.cookies, signIn.cookie] };
 }
 
 /** Whether any route may lead to a look-up of users, keys or revocations, which needs D1. */
@@ -142,7 +155,8 @@ function compileUnmatched(source: SiteSource, { issues }: Scope): Site["unmatche
   return unmatched;
 }
 
-function compileIssuers(source: SiteSource, scope: Scope): readonly JwtIssuer[] {
+/** The site's own, then the gateway itself where people sign in to the realm. */
+function compileIssuers(source: SiteSource, { name, signIn }: Realm, scope: Scope): readonly JwtIssuer[] {
   const issuers: JwtIssuer[] = [];
   const places = new Map<string, string>();
   for (const [index, { key, value }] of source.jwt.entries()) {
@@ -150,11 +164,17 @@ function compileIssuers(source: SiteSource, scope: Scope): readonly JwtIssuer[] 
     if (earlier !== undefined) {
       scope.issues.add(`${key}.issuer`, `is also that of ${earlier}: issuers are told apart by it`);
     }
+    if (signIn !== null && value.issuer === signIn.issuer.issuer) {
+      scope.issues.add(
+        `${key}.issuer`,
+        `is the gateway itself, whose tokens for the realm ${name} are taken anyway: leave this table out`,
+      );
+    }
     places.set(value.issuer, key);
     const issuer = compileJwtIssuer(value, `${source.name}/${index}`, key, scope);
     if (issuer !== null) issuers.push(issuer);
   }
-  return issuers;
+  return signIn === null ? issuers : [...issuers, signIn.issuer];
 }
 
 function isCredentialPlace(name: string, credentials: Site["credentials"]): boolean {

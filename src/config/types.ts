@@ -32,6 +32,30 @@ export interface Realm {
   readonly name: string;
   /** Imported keys carry no tag, so every well-formed unknown one costs a look-up. */
   readonly untaggedKeys: boolean;
+  /** Roles a user of the realm can have: the steps that all its sites' ladders share, lowest first. */
+  readonly roles: readonly string[];
+  /** `null`: nobody signs in here. Key: `GATEWAY.realms.<name>.sign_in`. */
+  readonly signIn: SignIn | null;
+}
+
+/** How people sign in to a realm, and what they get. */
+export interface SignIn {
+  readonly accessSeconds: number;
+  /** A session ends when it was not refreshed, or its cookie not used, for so long. */
+  readonly idleSeconds: number;
+  /** A session ends so long after it began, whatever happens. */
+  readonly sessionSeconds: number;
+  /** In code points. */
+  readonly minPasswordLength: number;
+  /** Scopes of everyone who signs in, and of those on a step of `Realm.roles` or above it. */
+  readonly scopes: {
+    readonly everyone: readonly string[];
+    readonly byRole: Readonly<Record<string, readonly string[]>>;
+  };
+  /** Name of the session cookie, with `__Host-`; `null`: no cookies. */
+  readonly cookie: string | null;
+  /** Verifies the access tokens of this realm: our own keys, `aud` the realm's name, typ `at+jwt`. */
+  readonly issuer: JwtIssuer;
 }
 
 export interface UserContextSettings {

@@ -1,7 +1,8 @@
 // Goldens: each .toml file here holds a configuration, a line of dashes, and what `npm run check` says about it. The
 // file's name is the sentence that it proves. UPDATE_POLICIES=1 writes what is said now; read the difference.
-//   `#: env NAME` checks [env.NAME]; `#: secret NAME=VALUE` is a line of .dev.vars.
-// A file without [vars.GATEWAY] gets the one below, and a D1 binding.
+//   `#: env NAME` checks [env.NAME]; `#: secret NAME=VALUE` is a line of .dev.vars; `#: file NAME` says that this file
+//   of secrets is there, so that the others are missing from it.
+// A file that does not mention [vars.GATEWAY] gets the one below, and a D1 binding.
 import { readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { describe, expect, it } from "vitest";
@@ -31,15 +32,17 @@ describe("policy", () => {
 function check(config: string): string {
   const directives = [...config.matchAll(/^#: (\S+) (.*)$/gm)];
   const environment = directives.find(([, word]) => word === "env")?.[2] ?? null;
+  const secretsFile = directives.find(([, word]) => word === "file")?.[2];
   const secrets = directives
     .filter(([, word]) => word === "secret")
     .map(([, , text = ""]) => text.split("="));
   const report = checkPolicy({
     fileName: "wrangler.toml",
-    text: config.includes("[vars.GATEWAY]") ? config : COMMON + config,
+    text: config.includes("vars.GATEWAY]") ? config : COMMON + config,
     environment,
     secrets: Object.fromEntries(secrets.map(([name, ...value]) => [name, value.join("=")])),
-    secretsFileName: ".dev.vars",
+    secretsFileName: secretsFile ?? ".dev.vars",
+    hasSecretsFile: secretsFile !== undefined,
   });
   return report.lines.join("\n");
 }

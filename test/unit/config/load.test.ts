@@ -173,7 +173,12 @@ describe("a configuration that loads", () => {
     });
     const { sites, realms } = loaded(env);
     expect(sites[0]?.realm).toBe(sites[1]?.realm);
-    expect(realms.get("people")).toEqual({ name: "people", untaggedKeys: true });
+    expect(realms.get("people")).toEqual({
+      name: "people",
+      untaggedKeys: true,
+      roles: ["public", "user", "admin", "root"],
+      signIn: null,
+    });
   });
 
   it("names plain headers by default or as told", () => {
@@ -342,6 +347,19 @@ describe("a secret has one use", () => {
       expect(issuesOf(withSite({ jwt: publicKey }))).toEqual([`SITE_FILES.jwt.public_key: ${reason}`]);
     },
   );
+
+  it("and none may name ADMIN_TOKEN", () => {
+    const reason = "must not be ADMIN_TOKEN, which opens the admin API and has no other use";
+    const { secret: _, ...publicKey } = { ...JWT, ...jwk("secret:ADMIN_TOKEN") };
+    expect(issuesOf(withSite({ origin_headers: { "X-Pass": "secret:ADMIN_TOKEN" } }))).toEqual([
+      `SITE_FILES.origin_headers.X-Pass: ${reason}`,
+    ]);
+    expect(issuesOf(withSite({ user_context: { algorithm: "HS256", secret: "ADMIN_TOKEN" } }))).toEqual([
+      `SITE_FILES.user_context.secret: ${reason}`,
+    ]);
+    expect(issuesOf(withJwt({ secret: "ADMIN_TOKEN" }))).toEqual([`SITE_FILES.jwt.secret: ${reason}`]);
+    expect(issuesOf(withSite({ jwt: publicKey }))).toEqual([`SITE_FILES.jwt.public_key: ${reason}`]);
+  });
 
   it.each([
     ["an issuer's secret", "FILES_JWT", "SITE_FILES.jwt"],

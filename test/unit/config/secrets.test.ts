@@ -1,7 +1,17 @@
 import { describe, expect, it } from "vitest";
 import { weakness } from "../../../src/config/secret-strength.ts";
 import { decodeBase64Url } from "../../../src/config/secrets.ts";
-import { base64Url, ENV, issuesOf, loaded, privateJwk, randomText, withEnv, withJwt } from "./fixtures.ts";
+import {
+  base64Url,
+  ENV,
+  issuesOf,
+  loaded,
+  privateJwk,
+  randomText,
+  SITE,
+  withEnv,
+  withJwt,
+} from "./fixtures.ts";
 
 const bytes = (text: string) => new TextEncoder().encode(text);
 
@@ -104,6 +114,51 @@ describe("requirement 13: weak, default, short or missing secrets stop the gatew
     expect(issuesOf(withEnv(open))).toEqual([]);
     expect(issuesOf(withEnv({ ...open, POSTERN_PEPPERS: "a:short" }))).toHaveLength(1);
   });
+});
+
+describe("requirement 13: ADMIN_TOKEN", () => {
+  const withToken = (token: unknown) => withEnv({ ADMIN_TOKEN: token });
+  const token = randomText(32);
+
+  it("is nobody's need: without one there is none", () => {
+    for (const none of [undefined, null, ""]) {
+      expect(loaded(withToken(none)).secrets.adminToken).toBeNull();
+    }
+  });
+
+  it("is kept as its bytes", () => {
+    expect(loaded(withToken(token)).secrets.adminToken).toEqual(bytes(token));
+  });
+
+  it.each([
+    ["blanks", "  ", "must be a text that is not empty"],
+    ["no text", 5, "must be a text that is not empty"],
+    ["a line end", `${token}\n`, "must be visible ASCII without blanks"],
+    ["a blank", `${token} x`, "must be visible ASCII without blanks"],
+    ["a letter beyond ASCII", `${token}é`, "must be visible ASCII without blanks"],
+    ["31 characters", token.slice(0, 31), "is too short: 32 bytes or more are needed"],
+    ["a word again and again", "staplehorse".repeat(3), "is weak: it repeats itself"],
+    ["a placeholder", "change-me-before-production-0123456789", "is weak: it looks like a default"],
+  ])("is refused with %s", (_, value, expected) => {
+    const issues = issuesOf(withToken(value));
+    expect(issues).toHaveLength(1);
+    expect(issues[0]).toMatch(/^ADMIN_TOKEN: /);
+    expect(issues[0]).toContain(expected);
+    expect(issues.join()).not.toContain(token.slice(0, 31));
+  });
+
+  it.each(["POSTERN_PEPPERS", "POSTERN_TAG_SECRETS", "FILES_JWT", "ORIGIN_ID"])(
+    "is refused with the value of %s, whoever else knows that",
+    (name) => {
+      const value = name.startsWith("POSTERN_") ? `new:${randomText(32)} old:${token}` : token;
+      const site = { ...SITE, origin_headers: { "X-Pass": "secret:ORIGIN_ID" } };
+      const env = { ...withToken(token), SITE_FILES: site, ORIGIN_ID: "id", [name]: value };
+      expect(issuesOf(env)).toEqual([
+        `ADMIN_TOKEN: is also the secret ${name}, which others may know: make another one`,
+      ]);
+      expect(issuesOf({ ...env, ADMIN_TOKEN: randomText(32) })).toEqual([]);
+    },
+  );
 });
 
 describe("requirement 13: signing keys", () => {
