@@ -1,11 +1,13 @@
 // What the steps of one request share: the isolate's runtime on one side, the facts for the log line on the other.
 import type { Config } from "./config/types.ts";
+import type { Services } from "./control/services.ts";
 import type { Verifiers } from "./pipeline/authenticate.ts";
 import type { ForwardOptions } from "./pipeline/forward.ts";
 import type { Limiter } from "./pipeline/limit.ts";
 import type { RouteIndex } from "./pipeline/route.ts";
 import type { ContextSigner } from "./pipeline/user-context.ts";
 import type { Problem } from "./problem.ts";
+import type { LastUse } from "./records/last-use.ts";
 import type { Arrival } from "./types.ts";
 
 /** Built once per isolate by `runtime.ts`; holds no request data. */
@@ -13,9 +15,12 @@ export interface Runtime {
   readonly config: Config;
   readonly routes: RouteIndex;
   readonly verifiers: Verifiers;
+  readonly lastUse: LastUse;
   readonly signer: ContextSigner;
   readonly limiter: Limiter;
   readonly forwarding: ForwardOptions;
+  /** `null`: no D1 is bound, so nobody signs in and there is nothing to administer. */
+  readonly services: Services | null;
 }
 
 /** What is known of every request, even one that is refused before anything could be looked up. */

@@ -53,6 +53,8 @@ export interface Principal {
     readonly scopes: readonly string[];
     /** `null`: does not expire. */
     readonly expiresAtSeconds: number | null;
+    /** The session that it is, or that a JWT names; `null`: none. */
+    readonly sessionId: string | null;
   };
 }
 

@@ -1,4 +1,5 @@
-// Keys and PATs in our own format: random base62, then a tag only the gateway can make, so that garbage costs no look-up.
+// Keys, PATs and session cookies in our own format: random base62, then a tag only the gateway can make, so that garbage
+// costs no look-up.
 import type { NamedSecret } from "../config/secrets.ts";
 import { isSameSecret } from "./constant-time.ts";
 import { hmacSha256 } from "./hmac.ts";
@@ -10,7 +11,11 @@ const TAG_LENGTH = 8;
 
 export type TaggedKind = "api_key" | "pat";
 
-const RANDOM_LENGTHS: Readonly<Record<TaggedKind, number>> = { api_key: 40, pat: 24 };
+const RANDOM_LENGTHS: Readonly<Record<TaggedKind | "session", number>> = {
+  api_key: 40,
+  pat: 24,
+  session: 32,
+};
 
 const encoder = new TextEncoder();
 
@@ -40,13 +45,7 @@ export async function hasValidTag(
   body: string,
   tagSecrets: readonly NamedSecret[],
 ): Promise<boolean> {
-  if (!hasTaggedShape(kind, body)) return false;
-  const random = body.slice(0, -TAG_LENGTH);
-  const presented = body.slice(-TAG_LENGTH);
-  for (const secret of tagSecrets) {
-    if (isSameSecret(await tagOf(kind, random, secret), presented)) return true;
-  }
-  return false;
+  return hasTaggedShape(kind, body) && hasTag(kind, body, tagSecrets);
 }
 
 /**
@@ -63,13 +62,69 @@ export async function tagged(
   return random + (await tagOf(kind, random, secret));
 }
 
+/** A session cookie, and the part of it whose digest is stored. */
+export interface SessionCookie {
+  /** `<session id>.<secret>` */
+  readonly value: string;
+  readonly secret: string;
+}
+
+/** The session's id, a dot, 32 random base62 characters (190 bits), then 8 of tag. The first secret signs. */
+export async function mintSessionCookie(
+  sessionId: string,
+  tagSecrets: readonly NamedSecret[],
+): Promise<SessionCookie> {
+  return taggedSession(sessionId, randomBase62(RANDOM_LENGTHS.session), tagSecrets);
+}
+
+/** The cookie of these 32 random characters. Does not check that they are random. */
+export async function taggedSession(
+  sessionId: string,
+  random: string,
+  tagSecrets: readonly NamedSecret[],
+): Promise<SessionCookie> {
+  const [tagSecret] = tagSecrets;
+  if (tagSecret === undefined) throw new Error("no tag secret");
+  const secret = random + (await tagOf("session", `${sessionId}.${random}`, tagSecret));
+  return { value: `${sessionId}.${secret}`, secret };
+}
+
+/**
+ * Whether the last 8 characters are the tag of the session's id and the random part, under any of the secrets. Does not
+ * prove that the session exists or lasts.
+ *
+ * @param value the whole cookie
+ */
+export async function hasValidSessionTag(
+  value: string,
+  tagSecrets: readonly NamedSecret[],
+): Promise<boolean> {
+  const dot = value.indexOf(".");
+  const secret = value.slice(dot + 1);
+  if (dot < 1 || secret.length !== RANDOM_LENGTHS.session + TAG_LENGTH || !isBase62(secret)) return false;
+  return hasTag("session", value, tagSecrets);
+}
+
 function mint(kind: TaggedKind, tagSecrets: readonly NamedSecret[]): Promise<string> {
   return tagged(kind, randomBase62(RANDOM_LENGTHS[kind]), tagSecrets);
 }
 
+async function hasTag(
+  kind: TaggedKind | "session",
+  body: string,
+  tagSecrets: readonly NamedSecret[],
+): Promise<boolean> {
+  const before = body.slice(0, -TAG_LENGTH);
+  const presented = body.slice(-TAG_LENGTH);
+  for (const secret of tagSecrets) {
+    if (isSameSecret(await tagOf(kind, before, secret), presented)) return true;
+  }
+  return false;
+}
+
 /** The kind is part of what is authenticated, so that one kind's tag is worth nothing on another. */
-async function tagOf(kind: TaggedKind, random: string, secret: NamedSecret): Promise<string> {
-  const mac = await hmacSha256(secret.value, encoder.encode(`postern tag 1:${kind}:${random}`));
+async function tagOf(kind: TaggedKind | "session", before: string, secret: NamedSecret): Promise<string> {
+  const mac = await hmacSha256(secret.value, encoder.encode(`postern tag 1:${kind}:${before}`));
   let tag = "";
   for (let i = 0; i < TAG_LENGTH; i++) {
     // Two bytes a character keep the modulo bias under a tenth of a percent, and the length fixed.
@@ -78,7 +133,8 @@ async function tagOf(kind: TaggedKind, random: string, secret: NamedSecret): Pro
   return tag;
 }
 
-function randomBase62(length: number): string {
+/** Unbiased, from the platform's CSPRNG: 5.95 bits a character. */
+export function randomBase62(length: number): string {
   let text = "";
   const bytes = new Uint8Array(64);
   while (text.length < length) {

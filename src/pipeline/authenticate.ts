@@ -37,6 +37,7 @@ export async function authenticate(
   const { principal } = verdict;
   trace.principalId = principal.id;
   trace.credentialId = principal.credential.id;
+  context.runtime.lastUse.note(principal, context.nowSeconds, context.background);
   return principal;
 }
 

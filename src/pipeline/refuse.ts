@@ -53,10 +53,11 @@ export function refuse(error: unknown, match: Match | null, context: RequestFact
 const problemJson: Dialect = (problem, requestId) => {
   const { status, title } = PROBLEMS[problem.code];
   const type = `urn:postern:problem:${problem.code}`;
+  const { errors } = problem.details;
   return {
     status,
     contentType: "application/problem+json",
-    body: `${JSON.stringify({ type, title, status, code: problem.code, requestId })}\n`,
+    body: `${JSON.stringify({ type, title, status, code: problem.code, requestId, errors })}\n`,
   };
 };
 
@@ -68,6 +69,8 @@ function challengeOf(problem: Problem, siteName: string | null): string | null {
       return realm;
     case "credential_invalid":
       return `${realm}, error="invalid_token"`;
+    case "sign_in_failed":
+      return realm;
     case "credential_conflict":
       return `${realm}, error="invalid_request"`;
     case "scope_insufficient": {

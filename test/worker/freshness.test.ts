@@ -6,6 +6,7 @@ import {
   addSession,
   addUser,
   bearer,
+  type Counts,
   emptyStores,
   GATEWAY,
   type Gateway,
@@ -55,16 +56,22 @@ async function frozenKv(): Promise<KVNamespace> {
   } as unknown as KVNamespace;
 }
 
+/** A gateway, and what it had asked of its stores when a request reached the origin. */
+function startWatched() {
+  const whenForwarded: Counts[] = [];
+  const gateway = startGateway({
+    origin: () => {
+      whenForwarded.push({ ...gateway.counts });
+      return new Response();
+    },
+  });
+  return { gateway, whenForwarded };
+}
+
 describe("a warm request makes no storage operation before it is forwarded", () => {
   it.each(callers)("with %s", async (_name, call) => {
     const init = await call();
-    let countsWhenForwarded = {};
-    const gateway = startGateway({
-      origin: () => {
-        countsWhenForwarded = { ...gateway.counts };
-        return new Response();
-      },
-    });
+    const { gateway, whenForwarded } = startWatched();
     expect(await statusOf(gateway, "/private/x", init)).toBe(200);
     gateway.counts.d1 = 0;
     gateway.counts.kv = 0;
@@ -74,9 +81,31 @@ describe("a warm request makes no storage operation before it is forwarded", () 
     // Old enough to be refreshed, young enough to be used: the refresh waits until the request is on its way.
     pass(FRESHNESS_MS / 2);
     expect(await statusOf(gateway, "/private/x", init)).toBe(200);
-    expect(countsWhenForwarded).toEqual({ d1: 0, kv: 0 });
+    expect(whenForwarded.at(-1)).toEqual({ d1: 0, kv: 0 });
     expect(gateway.counts).toEqual({ d1: 1, kv: 0 });
   });
+
+  it.each(callers.filter(([name]) => name !== "a JWT"))(
+    "with %s that is due to be marked as used",
+    async (_name, call) => {
+      const init = await call();
+      // A session that is nearer to its end is prolonged, which is a change of its record.
+      await writes.updateSession("s1", { expiresAtSeconds: nowSeconds() + 14 * 86_400 }, nowSeconds());
+      const { gateway, whenForwarded } = startWatched();
+      expect(await statusOf(gateway, "/private/x", init)).toBe(200);
+      for (const [ms, after] of [
+        [FRESHNESS_MS - 1, 1], // follows the feed
+        [FRESHNESS_MS - 1, 1],
+        [2, 1], // 60 s after the first use: marks the second
+      ] as const) {
+        pass(ms);
+        gateway.counts.d1 = 0;
+        gateway.counts.kv = 0;
+        expect(await statusOf(gateway, "/private/x", init)).toBe(200);
+        expect([whenForwarded.at(-1), gateway.counts.d1]).toEqual([{ d1: 0, kv: 0 }, after]);
+      }
+    },
+  );
 
   it.each(["/open/x", "/optional/x"])("without a credential, on %s, not even a cold one", async (path) => {
     const gateway = startGateway();
@@ -88,18 +117,10 @@ describe("a warm request makes no storage operation before it is forwarded", () 
 describe("a cold isolate", () => {
   it.each(callers)("asks D1 once, and KV not at all, with %s", async (_name, call) => {
     const init = await call();
-    const gateway = startGateway();
-    let kvWhenForwarded = -1;
-    const watching = startGateway({
-      origin: () => {
-        kvWhenForwarded = watching.counts.kv;
-        return new Response();
-      },
-    });
-    expect(await statusOf(gateway, "/private/x", init)).toBe(200);
-    expect(gateway.counts.d1).toBe(1);
-    expect(await statusOf(watching, "/private/x", init)).toBe(200);
-    expect([watching.counts.d1, kvWhenForwarded]).toEqual([1, 0]);
+    for (const { gateway, whenForwarded } of [startWatched(), startWatched()]) {
+      expect(await statusOf(gateway, "/private/x", init)).toBe(200);
+      expect(whenForwarded).toEqual([{ d1: 1, kv: 0 }]);
+    }
   });
 
   it("that follows the feed already takes a credential it has not met from KV", async () => {
@@ -107,12 +128,12 @@ describe("a cold isolate", () => {
     const other = startGateway();
     await statusOf(other, "/private/x", bearer(first));
     await statusOf(other, "/private/x", bearer(second));
-    const gateway = startGateway();
+    const { gateway, whenForwarded } = startWatched();
     await statusOf(gateway, "/private/x", bearer(first));
     gateway.counts.d1 = 0;
     gateway.counts.kv = 0;
     expect(await statusOf(gateway, "/private/x", bearer(second))).toBe(200);
-    expect(gateway.counts).toEqual({ d1: 0, kv: 1 });
+    expect(whenForwarded.at(-1)).toEqual({ d1: 0, kv: 1 });
   });
 });
 

@@ -98,6 +98,7 @@ it("open and optional routes without a credential do not notice an outage", asyn
 it("a site whose JWTs stand alone needs no store", async () => {
   const alone = {
     ...SITE,
+    realm: "alone",
     users: "none",
     revocation: "none",
     routes: [{ path: "/*", auth: "required", accept: ["jwt"] }],
@@ -172,6 +173,7 @@ describe("an exact limit", () => {
 describe("a JWKS endpoint", () => {
   const site = {
     ...SITE,
+    realm: "alone",
     users: "none",
     revocation: "none",
     jwt: {

@@ -30,6 +30,11 @@ export function isAddressAllowed(address: string | null, blocks: readonly string
   return list.some((block) => contains(block, known));
 }
 
+/** Whether an entry of such a list means anything. */
+export function isAddressBlock(text: string): boolean {
+  return readBlock(text) !== null;
+}
+
 /**
  * What one caller can be told by: an IPv4 address, or the /64 network of an IPv6 one, of which a single line has all
  * 2^64 addresses (RFC 4291 §2.5.4). Anything else stays as it is.

@@ -256,5 +256,6 @@ function credentialOf(facts: TokenFacts): Principal["credential"] {
     id: facts.tokenId,
     scopes: facts.scopes,
     expiresAtSeconds: Math.floor(facts.expiresAtSeconds),
+    sessionId: facts.sessionId,
   };
 }

@@ -1,6 +1,7 @@
-// Session cookies: `<session id>.<secret>`.
+// Session cookies: `<session id>.<secret>`, the secret 32 random and 8 tag characters.
 import type { GatewaySecrets } from "../../config/secrets.ts";
 import { isSameSecret } from "../../crypto/constant-time.ts";
+import { hasValidSessionTag } from "../../crypto/credential-format.ts";
 import { storedDigests } from "../../crypto/digest.ts";
 import { createBoundedMap } from "../../records/bounded-map.ts";
 import type { Records } from "../../records/types.ts";
@@ -11,7 +12,7 @@ import { decideByRecord } from "./stored-credential.ts";
 
 export interface SessionVerifierDeps {
   readonly records: Pick<Records, "know">;
-  readonly secrets: Pick<GatewaySecrets, "peppers">;
+  readonly secrets: Pick<GatewaySecrets, "tagSecrets" | "peppers">;
 }
 
 const FORM = /^([A-Za-z0-9_-]{1,64})\.([A-Za-z0-9_-]{1,256})$/;
@@ -19,7 +20,8 @@ const MAX_REMEMBERED = 4_096;
 
 /**
  * Verifies session cookies: for anything but GET, HEAD and OPTIONS, and for upgrades, that the request comes from this
- * origin or an allowed one; then the secret against the record's digest under any pepper; then `decideByRecord`.
+ * origin or an allowed one; then the tag, so that what was not minted here costs no look-up; then the secret against the
+ * record's digest under any pepper; then `decideByRecord`.
  */
 export function createSessionVerifier({ records, secrets }: SessionVerifierDeps): Verifier {
   /** Digests of secrets that once were right, whole cookie as key; spares a warm request its HMACs. */
@@ -32,6 +34,9 @@ export function createSessionVerifier({ records, secrets }: SessionVerifierDeps)
     if (known === undefined && !FORM.test(value)) return { kind: "reject", reason: "malformed" };
     if (!isSafeRequest(context.arrival.request) && !isFromAllowedOrigin(match, context)) {
       return { kind: "reject", reason: "cross_site" };
+    }
+    if (known === undefined && !(await hasValidSessionTag(value, secrets.tagSecrets))) {
+      return { kind: "reject", reason: "tag" };
     }
     const knowledge = await records.know(
       {

@@ -68,6 +68,7 @@ function principalOf(record: CredentialRecord, user: UserRecord, { site }: Match
       id: record.id,
       scopes: record.scopes,
       expiresAtSeconds: record.expiresAtSeconds,
+      sessionId: record.kind === "session" ? record.id : null,
     },
   };
 }

@@ -1,9 +1,9 @@
 // A gateway under test: the whole app over real D1 and KV, with an origin that records what reaches it.
-import { createExecutionContext, waitOnExecutionContext } from "cloudflare:test";
+import { createExecutionContext, createScheduledController, waitOnExecutionContext } from "cloudflare:test";
 import { env } from "cloudflare:workers";
 import { base64url, SignJWT } from "jose";
 import { createApp } from "../../../src/app.ts";
-import { mintApiKey, mintPat } from "../../../src/crypto/credential-format.ts";
+import { mintApiKey, mintPat, mintSessionCookie } from "../../../src/crypto/credential-format.ts";
 import { storedDigests } from "../../../src/crypto/digest.ts";
 import { createWrites, type NewCredential, type NewUser } from "../../../src/store/writes.ts";
 
@@ -26,7 +26,11 @@ const signingKey = await (async () => {
   return { kty: jwk.kty, crv: jwk.crv, x: jwk.x, y: jwk.y, d: jwk.d, kid: "k1", alg: "ES256" };
 })();
 
+/** Opens the admin API. */
+export const ADMIN_TOKEN = base64url.encode(randomBytes());
+
 export const secrets = {
+  ADMIN_TOKEN,
   POSTERN_TAG_SECRETS: `t1:${base64url.encode(tagSecrets[0].value)}`,
   POSTERN_PEPPERS: `p1:${base64url.encode(peppers[0].value)}`,
   POSTERN_SIGNING_KEYS: JSON.stringify({ keys: [signingKey] }),
@@ -55,6 +59,10 @@ export const GATEWAY = {
   issuer: "https://auth.example.com",
   environment: "development",
   freshness_seconds: 30,
+  realms: {
+    main: { sign_in: { min_password_length: 8, scopes: { user: ["notes.read"], admin: ["notes.write"] } } },
+    gateway: { sign_in: { min_password_length: 8 } },
+  },
 };
 
 /** What stands between the app and its stores: counts every operation, and fails or hangs on demand. */
@@ -72,6 +80,8 @@ export interface Gateway {
   fetch(path: string, init?: RequestInit): Promise<Response>;
   /** Waits for all background work. */
   settle(): Promise<void>;
+  /** A run of the cron. */
+  cron(): Promise<void>;
   /** What the origin was sent, oldest first. */
   readonly received: Request[];
   readonly faults: Faults;
@@ -100,17 +110,26 @@ export function startGateway({ vars = {}, kv = KV, origin }: GatewayOptions = {}
     return work();
   }
 
-  /** Statements of a batch have to be D1's own; those run by themselves are counted one by one. */
-  const watchedStatement = (statement: D1PreparedStatement): object => ({
-    bind: (...values: unknown[]) => watchedStatement(statement.bind(...values)),
-    first: () => through("d1", () => statement.first()),
-  });
+  /** Statements of a batch have to be D1's own, so each watched one remembers which it stands for. */
+  const originals = new WeakMap<object, D1PreparedStatement>();
+  const watchedStatement = (statement: D1PreparedStatement): D1PreparedStatement => {
+    const watched = {
+      bind: (...values: unknown[]) => watchedStatement(statement.bind(...values)),
+      first: (column?: string) =>
+        through("d1", () => (column === undefined ? statement.first() : statement.first(column))),
+      all: () => through("d1", () => statement.all()),
+      run: () => through("d1", () => statement.run()),
+      raw: () => through("d1", () => statement.raw()),
+    } as unknown as D1PreparedStatement;
+    originals.set(watched, statement);
+    return watched;
+  };
   const watchedD1 = (database: D1Database | D1DatabaseSession) => ({
-    prepare: (query: string) => {
-      const statement = database.prepare(query);
-      return query.startsWith("INSERT INTO rate_windows") ? watchedStatement(statement) : statement;
-    },
-    batch: (statements: D1PreparedStatement[]) => through("d1", () => database.batch(statements)),
+    prepare: (query: string) => watchedStatement(database.prepare(query)),
+    batch: (statements: D1PreparedStatement[]) =>
+      through("d1", () =>
+        database.batch(statements.map((statement) => originals.get(statement) ?? statement)),
+      ),
     withSession: (bookmark: string) => watchedD1((database as D1Database).withSession(bookmark)),
   });
   const bindings = {
@@ -146,15 +165,50 @@ export function startGateway({ vars = {}, kv = KV, origin }: GatewayOptions = {}
       if (app.fetch === undefined) throw new Error("the app has no fetch");
       return app.fetch(request as Parameters<typeof app.fetch>[0], bindings as never, execution);
     },
+    async cron() {
+      if (app.scheduled === undefined) throw new Error("the app has no scheduled");
+      await app.scheduled(createScheduledController(), bindings as never, createExecutionContext());
+    },
     async settle() {
       for (const execution of pending.splice(0)) await waitOnExecutionContext(execution);
     },
   };
 }
 
+/** One call of the control plane, JSON both ways. `body` is `null` where the answer has none. */
+export async function api(
+  gateway: Gateway,
+  method: string,
+  path: string,
+  body?: unknown,
+  token: string | null = ADMIN_TOKEN,
+): Promise<{ readonly status: number; readonly body: unknown; readonly headers: Headers }> {
+  const headers = new Headers();
+  if (token !== null) headers.set("authorization", `Bearer ${token}`);
+  if (body !== undefined) headers.set("content-type", "application/json");
+  const init = { method, headers, ...(body !== undefined && { body: JSON.stringify(body) }) };
+  const response = await gateway.fetch(`https://auth.example.com/_gateway/${path}`, init);
+  const text = await response.text();
+  return { status: response.status, headers: response.headers, body: text === "" ? null : JSON.parse(text) };
+}
+
+const TABLES = [
+  "credentials",
+  "sessions",
+  "passwords",
+  "users",
+  "changes",
+  "revocations",
+  "rate_windows",
+  "throttles",
+  "sign_in_failures",
+  "audit",
+  "audit_blocks",
+];
+
 /** Empties every table and all of KV. */
 export async function emptyStores(): Promise<void> {
-  for (const table of ["credentials", "sessions", "users", "changes", "revocations", "rate_windows"]) {
+  for (const table of TABLES) {
     await DB.prepare(`DELETE FROM ${table}`).run();
   }
   await DB.prepare("DELETE FROM sqlite_sequence").run();
@@ -193,11 +247,11 @@ export async function addPat(id: string, overrides: Partial<NewCredential> = {})
 
 /** @returns the value of the cookie */
 export async function addSession(id: string, userId = "7"): Promise<string> {
-  const secret = "s".repeat(32);
+  const { value, secret } = await mintSessionCookie(id, tagSecrets);
   const [digest = ""] = await storedDigests(secret, peppers);
   const row = { id, realm: "main", userId, digest, pepper: "p1", createdAtSeconds: nowSeconds() };
   await writes.createSession({ ...row, expiresAtSeconds: nowSeconds() + 86_400 });
-  return `${id}.${secret}`;
+  return value;
 }
 
 /** A JWT that the test site accepts. `undefined` among the claims leaves a claim out. */

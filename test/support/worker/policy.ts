@@ -1,5 +1,12 @@
 // Compiled configuration as plain objects, everything open and every default filled in, for tests of single steps.
-import type { Config, CredentialRules, GatewayConfig, Route, Site } from "../../../src/config/types.ts";
+import type {
+  Config,
+  CredentialRules,
+  GatewayConfig,
+  Realm,
+  Route,
+  Site,
+} from "../../../src/config/types.ts";
 import type { RequestContext, Runtime, Trace } from "../../../src/context.ts";
 import { arrive } from "../../../src/pipeline/path.ts";
 import { buildRouteIndex, type Match, matchRoute } from "../../../src/pipeline/route.ts";
@@ -54,6 +61,13 @@ const USER_CONTEXT = {
   attributes: [],
 } as const;
 
+export const TEST_REALM: Realm = {
+  name: "test",
+  untaggedKeys: false,
+  roles: ["public", "user", "admin", "root"],
+  signIn: null,
+};
+
 export function aSite(routes: readonly Route[], changes: Partial<Site> = {}): Site {
   return {
     name: "test",
@@ -62,7 +76,7 @@ export function aSite(routes: readonly Route[], changes: Partial<Site> = {}): Si
     stripBasePath: false,
     origin: { kind: "url", url: new URL("https://origin.internal") },
     originHeaders: [],
-    realm: { name: "test", untaggedKeys: false },
+    realm: TEST_REALM,
     ladder: ["public", "user", "admin", "root"],
     users: "required",
     revocation: "feed",
@@ -93,7 +107,7 @@ export function aConfig(sites: readonly Site[], gateway: Partial<GatewayConfig> 
     },
     sites,
     realms: new Map(sites.map((site) => [site.realm.name, site.realm])),
-    secrets: { tagSecrets: [], peppers: [], signingKeys: [] },
+    secrets: { tagSecrets: [], peppers: [], signingKeys: [], adminToken: null },
     relaxedAnywhere: sites.reduce(
       (bits, site) => [...site.routes, site.unmatchedRoute].reduce((all, route) => all | route.allow, bits),
       0,

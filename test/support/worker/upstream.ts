@@ -17,7 +17,14 @@ export function aPrincipal(
     role: "user",
     permissions: ["files.share"],
     attributes: {},
-    credential: { kind: "api_key", id: "k1", scopes: ["files.read"], expiresAtSeconds: null, ...credential },
+    credential: {
+      kind: "api_key",
+      id: "k1",
+      scopes: ["files.read"],
+      expiresAtSeconds: null,
+      sessionId: null,
+      ...credential,
+    },
     ...changes,
   };
 }
@@ -38,7 +45,10 @@ export const SIGNING_KEYS: readonly JsonWebKey[] = [
 ];
 
 export function aSigningConfig(sites: readonly Site[]): Config {
-  return { ...aConfig(sites), secrets: { tagSecrets: [], peppers: [], signingKeys: SIGNING_KEYS } };
+  return {
+    ...aConfig(sites),
+    secrets: { tagSecrets: [], peppers: [], signingKeys: SIGNING_KEYS, adminToken: null },
+  };
 }
 
 export function aMatch(site: Site, changes: Partial<Match> = {}): Match {

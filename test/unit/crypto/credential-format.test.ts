@@ -1,5 +1,13 @@
 import { describe, expect, it } from "vitest";
-import { hasTaggedShape, hasValidTag, mintApiKey, mintPat } from "../../../src/crypto/credential-format.ts";
+import {
+  hasTaggedShape,
+  hasValidSessionTag,
+  hasValidTag,
+  mintApiKey,
+  mintPat,
+  mintSessionCookie,
+  randomBase62,
+} from "../../../src/crypto/credential-format.ts";
 
 const secret = (id: string) => ({ id, value: crypto.getRandomValues(new Uint8Array(32)) });
 const FIRST = [secret("a")];
@@ -12,6 +20,17 @@ describe("requirement 15: keys and PATs hold at least 128 random bits", () => {
 
   it("mints PATs as 32 base62 characters", async () => {
     expect(await mintPat(FIRST)).toMatch(/^[0-9A-Za-z]{32}$/);
+  });
+
+  it("mints session cookies as the id, a dot and 40 base62 characters, which are the secret", async () => {
+    const { value, secret } = await mintSessionCookie("ses_1", FIRST);
+    expect(secret).toMatch(/^[0-9A-Za-z]{40}$/);
+    expect(value).toBe(`ses_1.${secret}`);
+    expect((await mintSessionCookie("ses_1", FIRST)).secret.slice(0, 32)).not.toBe(secret.slice(0, 32));
+  });
+
+  it.each([0, 1, 12, 64, 65, 1_000])("draws %d random characters", (length) => {
+    expect(randomBase62(length)).toMatch(new RegExp(`^[0-9A-Za-z]{${length}}$`));
   });
 
   it("never mints the same one twice, and uses every character at every place about equally often", async () => {
@@ -39,6 +58,7 @@ describe("requirement 15: keys and PATs hold at least 128 random bits", () => {
 
   it("refuses to mint without a tag secret", async () => {
     await expect(mintApiKey("sk-", [])).rejects.toThrow("no tag secret");
+    await expect(mintSessionCookie("s1", [])).rejects.toThrow("no tag secret");
   });
 });
 
@@ -96,5 +116,38 @@ describe("requirement 15: a tag proves that the gateway minted the characters be
     expect(await hasValidTag("pat", random + key.slice(-8), FIRST)).toBe(false);
     expect(await hasValidTag("api_key", pat, FIRST)).toBe(false);
     expect(await hasValidTag("pat", key, FIRST)).toBe(false);
+  });
+});
+
+describe("requirement 15: the tag of a session cookie covers its id as well", () => {
+  it("accepts what it minted, under every secret of the list", async () => {
+    const { value } = await mintSessionCookie("ses_1", FIRST);
+    expect(await hasValidSessionTag(value, FIRST)).toBe(true);
+    expect(await hasValidSessionTag(value, [secret("new"), ...FIRST])).toBe(true);
+    expect(await hasValidSessionTag(value, [secret("new")])).toBe(false);
+    expect(await hasValidSessionTag(value, [])).toBe(false);
+  });
+
+  it("refuses the secret under another id, without an id, and by itself", async () => {
+    const { value, secret } = await mintSessionCookie("ses_1", FIRST);
+    for (const changed of [`ses_2.${secret}`, `ses_1..${secret}`, `s.${value}`, `.${secret}`, secret, ""]) {
+      expect(await hasValidSessionTag(changed, FIRST), changed).toBe(false);
+    }
+  });
+
+  it("does not let a tag of keys or PATs serve, nor this one for them", async () => {
+    const key = await mintApiKey("", FIRST);
+    const pat = await mintPat(FIRST);
+    const { secret } = await mintSessionCookie("s", FIRST);
+    expect(await hasValidSessionTag(`s.${key.slice(-40)}`, FIRST)).toBe(false);
+    expect(await hasValidSessionTag(`s.${"0".repeat(8)}${pat}`, FIRST)).toBe(false);
+    expect(await hasValidTag("api_key", "0".repeat(8) + secret, FIRST)).toBe(false);
+    expect(await hasValidTag("pat", secret.slice(-32), FIRST)).toBe(false);
+  });
+
+  // Made with another implementation (OpenSSL through node:crypto). Should it change, everybody is signed out.
+  it("makes the tag as every earlier version did", async () => {
+    const fixed = [{ id: "a", value: new TextEncoder().encode("a".repeat(32)) }];
+    expect(await hasValidSessionTag(`ses_1.${"A".repeat(32)}sbbRteI2`, fixed)).toBe(true);
   });
 });

@@ -13,7 +13,7 @@ const PRINCIPAL: Principal = {
   role: "user",
   permissions: [],
   attributes: {},
-  credential: { kind: "jwt", id: "j1", scopes: [], expiresAtSeconds: null },
+  credential: { kind: "jwt", id: "j1", scopes: [], expiresAtSeconds: null, sessionId: null },
 };
 const ACCEPT: Verdict = { kind: "accept", principal: PRINCIPAL };
 const REJECT: Verdict = { kind: "reject", reason: "signature" };

@@ -19,7 +19,7 @@ const holding = ({ role = "user", permissions = [], scopes = [] }: Rights): Prin
   role,
   permissions,
   attributes: {},
-  credential: { kind: "api_key", id: "key-1", scopes, expiresAtSeconds: null },
+  credential: { kind: "api_key", id: "key-1", scopes, expiresAtSeconds: null, sessionId: null },
 });
 
 /** The code of the refusal; `null`: allowed. */

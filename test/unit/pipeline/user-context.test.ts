@@ -117,7 +117,7 @@ describe("createContextSigner", () => {
     const site = siteWith({ algorithm: "EdDSA" });
     const config = {
       ...aConfig([site]),
-      secrets: { tagSecrets: [], peppers: [], signingKeys: SIGNING_KEYS.slice(0, 1) },
+      secrets: { tagSecrets: [], peppers: [], signingKeys: SIGNING_KEYS.slice(0, 1), adminToken: null },
     };
     await expect(createContextSigner(config).sign(claims, site, null, NOW_SECONDS)).rejects.toThrow(
       "config_invalid",

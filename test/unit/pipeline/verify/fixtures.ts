@@ -6,6 +6,7 @@ import type { Verifiers } from "../../../../src/pipeline/authenticate.ts";
 import type { Match } from "../../../../src/pipeline/route.ts";
 import { createJwtVerifier } from "../../../../src/pipeline/verify/jwt.ts";
 import type { JwksSource } from "../../../../src/records/jwks.ts";
+import { NO_LAST_USE } from "../../../../src/records/last-use.ts";
 import type {
   CredentialRecord,
   Demand,
@@ -86,7 +87,7 @@ export function aRequestContext(
       search: url.search,
       ambiguities: 0,
     },
-    runtime: { verifiers: changes.verifiers ?? {} } as unknown as Runtime,
+    runtime: { verifiers: changes.verifiers ?? {}, lastUse: NO_LAST_USE } as unknown as Runtime,
     requestId: "request-1",
     nowSeconds: changes.nowSeconds ?? NOW_SECONDS,
     clientAddress: changes.clientAddress ?? null,

@@ -4,6 +4,7 @@ import type { PublicJwk } from "../../../../src/crypto/public-jwk.ts";
 import { createJwtVerifier } from "../../../../src/pipeline/verify/jwt.ts";
 import { Problem } from "../../../../src/problem.ts";
 import type { JwksSource } from "../../../../src/records/jwks.ts";
+import { TEST_REALM } from "../../../support/worker/policy.ts";
 import {
   aCredential,
   accepted,
@@ -90,7 +91,7 @@ describe("verified tokens are remembered", () => {
     const elsewhere = aMatch({
       jwtIssuers: [issuer],
       ladder: ["guest", "admin"],
-      realm: { name: "other", untaggedKeys: false },
+      realm: { ...TEST_REALM, name: "other" },
     });
     expect(accepted(await ask(token, elsewhere))).toMatchObject({ realm: "other", role: "admin" });
   });

@@ -65,7 +65,7 @@ describe("requirement 12: a missing role or scope grants nothing", () => {
       role: "public",
       permissions: [],
       attributes: {},
-      credential: { kind: "jwt", id: "j1", scopes: [], expiresAtSeconds: NOW_SECONDS + 1 },
+      credential: { kind: "jwt", id: "j1", scopes: [], expiresAtSeconds: NOW_SECONDS + 1, sessionId: null },
     });
   });
 });

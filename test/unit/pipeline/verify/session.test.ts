@@ -1,5 +1,6 @@
 import { describe, expect, it, vi } from "vitest";
 import type { Cors } from "../../../../src/config/types.ts";
+import { mintSessionCookie } from "../../../../src/crypto/credential-format.ts";
 import { storedDigests } from "../../../../src/crypto/digest.ts";
 import { createSessionVerifier } from "../../../../src/pipeline/verify/session.ts";
 import {
@@ -11,6 +12,8 @@ import {
   fakeRecords,
   PEPPERS,
   rejected,
+  SECRETS,
+  TAG_SECRETS,
 } from "./fixtures.ts";
 
 const CORS: Cors = {
@@ -22,10 +25,12 @@ const CORS: Cors = {
   maxAgeSeconds: 0,
 };
 
-async function ask(value: string, request?: Request, cors: Cors | null = null, peppers = PEPPERS) {
-  const credential = aRecord({ kind: "session", id: "s1", digest: await digestOf("secret") });
+const COOKIE = await mintSessionCookie("s1", TAG_SECRETS);
+
+async function ask(value: string, request?: Request, cors: Cors | null = null, secrets = SECRETS) {
+  const credential = aRecord({ kind: "session", id: "s1", digest: await digestOf(COOKIE.secret) });
   const records = fakeRecords({ credential });
-  const verifier = createSessionVerifier({ records, secrets: { peppers } });
+  const verifier = createSessionVerifier({ records, secrets });
   const context = request === undefined ? aRequestContext() : aRequestContext({ request });
   const verdict = await verifier(aCredential("session", value), aMatch({ cors }), context);
   return { reason: rejected(verdict), demands: records.demands };
@@ -33,22 +38,21 @@ async function ask(value: string, request?: Request, cors: Cors | null = null, p
 
 describe("requirement 15: a session cookie is exactly <id>.<secret>", () => {
   it("is looked up by its id", async () => {
-    const { reason, demands } = await ask("s1.secret");
+    const { reason, demands } = await ask(COOKIE.value);
     expect(reason).toBe("accepted");
     expect(demands).toEqual([
       { lookup: { by: "session", realm: "test", id: "s1" }, bearer: null, freshnessSeconds: 30 },
     ]);
   });
 
-  it.each(["s1.secre", "s1.secret1", "s1.Secret", "s1.ecret", "s1.x"])(
-    "rejects another secret: %s",
-    async (value) => {
-      expect((await ask(value)).reason).toBe("unknown");
-    },
-  );
+  it("rejects another secret of ours, for this session and for another one", async () => {
+    for (const id of ["s1", "s2"]) {
+      expect((await ask((await mintSessionCookie(id, TAG_SECRETS)).value)).reason).toBe("unknown");
+    }
+  });
 
-  it("rejects the right secret of another session", async () => {
-    expect((await ask("s2.secret")).reason).toBe("unknown");
+  it("rejects the secret of one session under the id of another", async () => {
+    expect(await ask(`s2.${COOKIE.secret}`)).toEqual({ reason: "tag", demands: [] });
   });
 
   it.each([
@@ -73,22 +77,72 @@ describe("requirement 15: a session cookie is exactly <id>.<secret>", () => {
 
   it("finds the digest under any pepper, so that peppers can be rotated", async () => {
     const added = { id: "p2", value: new Uint8Array(32).fill(2) };
-    expect((await ask("s1.secret", undefined, null, [added, ...PEPPERS])).reason).toBe("accepted");
-    expect((await ask("s1.secret", undefined, null, [added])).reason).toBe("unknown");
+    const reasonWith = async (peppers: typeof PEPPERS) =>
+      (await ask(COOKIE.value, undefined, null, { ...SECRETS, peppers })).reason;
+    expect(await reasonWith([added, ...PEPPERS])).toBe("accepted");
+    expect(await reasonWith([added])).toBe("unknown");
   });
 
   it("computes nothing for a warm session, and never takes another secret for it", async () => {
     const digest = vi.spyOn(crypto.subtle, "digest");
-    const [first] = await storedDigests("secret", PEPPERS);
+    const hmac = vi.spyOn(crypto.subtle, "sign");
+    const [first] = await storedDigests(COOKIE.secret, PEPPERS);
     const records = fakeRecords({ credential: aRecord({ kind: "session", id: "s1", digest: first ?? "" }) });
-    const verifier = createSessionVerifier({ records, secrets: { peppers: PEPPERS } });
+    const verifier = createSessionVerifier({ records, secrets: SECRETS });
     const once = async (value: string) =>
       rejected(await verifier(aCredential("session", value), aMatch(), aRequestContext()));
-    expect(await once("s1.secret")).toBe("accepted");
+    expect(await once(COOKIE.value)).toBe("accepted");
     digest.mockClear();
-    expect(await once("s1.secret")).toBe("accepted");
+    hmac.mockClear();
+    expect(await once(COOKIE.value)).toBe("accepted");
     expect(digest).not.toHaveBeenCalled();
-    expect(await once("s1.secreT")).toBe("unknown");
+    expect(hmac).not.toHaveBeenCalled();
+    expect(await once((await mintSessionCookie("s1", TAG_SECRETS)).value)).toBe("unknown");
+  });
+});
+
+describe("requirement 15: a cookie that was not minted here costs no look-up", () => {
+  const { value } = COOKIE;
+  const other = (character: string | undefined) => (character === "A" ? "B" : "A");
+
+  it("rejects every truncation of it", async () => {
+    for (let length = 1; length < value.length; length++) {
+      for (const part of [value.slice(0, length), value.slice(length)]) {
+        const { reason, demands } = await ask(part);
+        expect(["malformed", "tag"], part).toContain(reason);
+        expect(demands, part).toEqual([]);
+      }
+    }
+  });
+
+  it("rejects every change of a single character, and every one put in", async () => {
+    for (let i = 0; i <= value.length; i++) {
+      const character = other(value[i]);
+      for (const changed of [
+        value.slice(0, i) + character + value.slice(i + 1),
+        `${value.slice(0, i)}${character}${value.slice(i)}`,
+      ]) {
+        const { reason, demands } = await ask(changed);
+        expect(["malformed", "tag"], changed).toContain(reason);
+        expect(demands, changed).toEqual([]);
+      }
+    }
+  });
+
+  it("rejects what is of the right length, but not of the alphabet", async () => {
+    for (const character of ["-", "_"]) {
+      expect(await ask(character + value.slice(1))).toEqual({ reason: "tag", demands: [] });
+      expect(await ask(value.slice(0, -1) + character)).toEqual({ reason: "tag", demands: [] });
+    }
+  });
+
+  it("takes the tag of any tag secret of the list, so that they can be rotated", async () => {
+    const added = { id: "t2", value: new Uint8Array(32).fill(2) };
+    const askWith = (tagSecrets: typeof TAG_SECRETS) =>
+      ask(value, undefined, null, { ...SECRETS, tagSecrets });
+    expect((await askWith([added, ...TAG_SECRETS])).reason).toBe("accepted");
+    expect(await askWith([added])).toEqual({ reason: "tag", demands: [] });
+    expect(await askWith([])).toEqual({ reason: "tag", demands: [] });
   });
 });
 
@@ -96,7 +150,7 @@ describe("cross-site requests with a session cookie (CVE-2026-44342's class)", (
   const request = (method: string, headers: Record<string, string>) =>
     new Request("https://api.example/thing", { method, headers });
   const reasonOf = async (method: string, headers: Record<string, string>, cors: Cors | null = null) =>
-    (await ask("s1.secret", request(method, headers), cors)).reason;
+    (await ask(COOKIE.value, request(method, headers), cors)).reason;
 
   it.each(["GET", "HEAD", "OPTIONS"])("a safe method needs nothing: %s", async (method) => {
     expect(await reasonOf(method, {})).toBe("accepted");
@@ -175,7 +229,7 @@ describe("cross-site requests with a session cookie (CVE-2026-44342's class)", (
   });
 
   it("costs no look-up when refused", async () => {
-    const { demands } = await ask("s1.secret", request("POST", {}));
+    const { demands } = await ask(COOKIE.value, request("POST", {}));
     expect(demands).toEqual([]);
   });
 });

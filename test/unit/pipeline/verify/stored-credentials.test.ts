@@ -1,7 +1,7 @@
 // What holds for API keys, PATs and sessions alike.
 import { describe, expect, it } from "vitest";
 import type { Site } from "../../../../src/config/types.ts";
-import { mintApiKey, mintPat } from "../../../../src/crypto/credential-format.ts";
+import { mintApiKey, mintPat, mintSessionCookie } from "../../../../src/crypto/credential-format.ts";
 import { createApiKeyVerifier } from "../../../../src/pipeline/verify/api-key.ts";
 import { createPatVerifier } from "../../../../src/pipeline/verify/pat.ts";
 import { createSessionVerifier } from "../../../../src/pipeline/verify/session.ts";
@@ -36,7 +36,10 @@ interface Setting {
 }
 
 async function presented(kind: StoredKind): Promise<{ value: string; digest: string; id: string }> {
-  if (kind === "session") return { value: "s1.secret", digest: await digestOf("secret"), id: "s1" };
+  if (kind === "session") {
+    const { value, secret } = await mintSessionCookie("s1", TAG_SECRETS);
+    return { value, digest: await digestOf(secret), id: "s1" };
+  }
   const value = kind === "pat" ? await mintPat(TAG_SECRETS) : await mintApiKey("sk-", TAG_SECRETS);
   return { value, digest: await digestOf(value), id: "key-1" };
 }
@@ -75,6 +78,7 @@ describe.each(["api_key", "pat", "session"] as const)("requirement 15: a stored 
         id: kind === "session" ? "s1" : "key-1",
         scopes: ["a"],
         expiresAtSeconds: NOW_SECONDS + 1,
+        sessionId: kind === "session" ? "s1" : null,
       },
     });
   });

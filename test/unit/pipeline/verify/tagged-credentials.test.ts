@@ -4,6 +4,7 @@ import { hasValidTag, mintApiKey, mintPat } from "../../../../src/crypto/credent
 import { storedDigests } from "../../../../src/crypto/digest.ts";
 import { createApiKeyVerifier } from "../../../../src/pipeline/verify/api-key.ts";
 import { createPatVerifier } from "../../../../src/pipeline/verify/pat.ts";
+import { TEST_REALM } from "../../../support/worker/policy.ts";
 import {
   aCredential,
   aMatch,
@@ -17,7 +18,7 @@ import {
   TAG_SECRETS,
 } from "./fixtures.ts";
 
-const IMPORTING = { realm: { name: "test", untaggedKeys: true } } as const;
+const IMPORTING = { realm: { ...TEST_REALM, untaggedKeys: true } } as const;
 
 async function ask(value: string, site = {}, kind: "api_key" | "pat" = "api_key") {
   const credential = aRecord({ kind, digest: await digestOf(value) });
