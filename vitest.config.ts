@@ -16,6 +16,7 @@ export default defineConfig({
           name: "worker",
           include: ["test/{unit,worker,attack,conformance}/**/*.test.ts"],
           setupFiles: ["./test/support/worker/apply-migrations.ts"],
+          testTimeout: 30_000,
         },
       },
       {

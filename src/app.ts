@@ -3,7 +3,8 @@ import { Hono } from "hono";
 import type { RequestContext, RequestFacts, Runtime } from "./context.ts";
 import { mountControlPlane } from "./control/control-plane.ts";
 import { handle } from "./gateway.ts";
-import { logOutcome } from "./log.ts";
+import { keepHouse, NOTHING_DONE } from "./housekeeping.ts";
+import { logChores, logOutcome } from "./log.ts";
 import { arrive, foldPath } from "./pipeline/path.ts";
 import { refuse } from "./pipeline/refuse.ts";
 import { createRuntime, type Env } from "./runtime.ts";
@@ -66,6 +67,20 @@ export function createApp(extend: (app: GatewayApp) => void = () => {}): Exporte
       }
       logOutcome(facts, response, facts.trace.problem);
       return response;
+    },
+
+    /** @throws what went wrong, when that has been logged: the platform then shows the run as failed. */
+    async scheduled(_controller, env) {
+      try {
+        runtime ??= createRuntime(env);
+      } catch (error) {
+        logChores({ done: NOTHING_DONE, errors: [error] });
+        throw error;
+      }
+      if (runtime.services === null) return;
+      const chores = await keepHouse(runtime.services, Math.floor(Date.now() / 1_000));
+      logChores(chores);
+      if (chores.errors.length > 0) throw chores.errors[0];
     },
   };
 }

@@ -1,6 +1,7 @@
-// The one place that writes the log: one JSON line a request, never a credential, a query or a header.
+// The one place that writes the log: one JSON line a request and a run of the cron, never a credential, a query or a header.
 import type { RequestFacts } from "./context.ts";
-import type { Problem } from "./problem.ts";
+import type { Chores } from "./housekeeping.ts";
+import { type Problem, toProblem } from "./problem.ts";
 
 /** Facts about one request. The platform adds the time. */
 export interface RequestLine {
@@ -56,6 +57,26 @@ export function logOutcome(context: RequestFacts, response: Response, problem: P
     clientAddress: bounded(context.clientAddress),
     cause: problem !== null && problem.status >= 500 ? bounded(causeOf(problem)) : null,
   });
+}
+
+/**
+ * The log line of a run of the cron. `auditBlock` and `auditHash` seal the audit log as it then was: they stand outside
+ * D1 here, where whoever shortens the log in D1 cannot change them.
+ */
+export function logChores({ done, errors }: Chores): void {
+  const problems = errors.map(toProblem);
+  console.log(
+    JSON.stringify({
+      level: errors.length > 0 ? "error" : "info",
+      outcome: "cron",
+      removed: done.removed,
+      auditRows: done.sealedRows,
+      auditBlock: done.block,
+      auditHash: done.hash,
+      reason: problems.length > 0 ? bounded(problems.map(({ reason }) => reason).join("\n")) : null,
+      cause: problems.length > 0 ? bounded(problems.map(causeOf).join("; ")) : null,
+    }),
+  );
 }
 
 function levelOf(problem: Problem | null): RequestLine["level"] {

@@ -2,18 +2,32 @@
 import { loadConfig } from "./config/load.ts";
 import type { Config } from "./config/types.ts";
 import type { Runtime } from "./context.ts";
+import type { Services } from "./control/services.ts";
+import { createCompactSigner } from "./crypto/context-signer.ts";
 import { cutOff } from "./cut-off.ts";
+import { createPasswordHasher } from "./issuer/password-hasher.ts";
 import type { Limiter } from "./pipeline/limit.ts";
 import { buildRouteIndex } from "./pipeline/route.ts";
 import { createContextSigner } from "./pipeline/user-context.ts";
 import { createVerifiers } from "./pipeline/verify/verifiers.ts";
 import { Problem } from "./problem.ts";
 import { createJwksSource } from "./records/jwks.ts";
+import { createLastUse, type LastUse, NO_LAST_USE } from "./records/last-use.ts";
 import { createRecords } from "./records/records.ts";
 import type { Records } from "./records/types.ts";
+import { createAccounts } from "./store/accounts.ts";
+import { createAuditLog } from "./store/audit-log.ts";
+import { createCleanup } from "./store/cleanup.ts";
+import { createDirectory } from "./store/directory.ts";
+import { createImports } from "./store/imports.ts";
 import { createKvTier } from "./store/kv.ts";
 import { createPrimary } from "./store/primary.ts";
 import { createLimiter } from "./store/rate-windows.ts";
+import { createSessionChains } from "./store/session-chains.ts";
+import { createThrottle } from "./store/throttle.ts";
+import { createTokenLookUp } from "./store/token-look-up.ts";
+import { createUseMarks } from "./store/use-marks.ts";
+import { createWrites } from "./store/writes.ts";
 
 /** Bindings by their fixed names, and whatever else `wrangler.toml` and the secrets put there. */
 export type Env = Readonly<Record<string, unknown>> & {
@@ -40,10 +54,46 @@ export function createRuntime(env: Env): Runtime {
     config,
     routes: buildRouteIndex(config),
     verifiers: createVerifiers({ config, records, jwks }),
+    lastUse: env.DB === undefined ? NO_LAST_USE : createLiveLastUse(config, env.DB),
     signer: createContextSigner(config),
     limiter: env.DB === undefined ? createNoLimiter() : createLimiter(env.DB),
     forwarding: { fetch: (...input) => fetch(...input) },
+    services: env.DB === undefined ? null : createServices(config, env.DB, records),
   };
+}
+
+function createServices(config: Config, database: D1Database, records: Records): Services {
+  const { peppers, signingKeys } = config.secrets;
+  return {
+    config,
+    writes: createWrites(database),
+    directory: createDirectory(database),
+    accounts: createAccounts(database),
+    throttle: createThrottle(database),
+    chains: createSessionChains(database),
+    auditLog: createAuditLog(database, peppers),
+    cleanup: createCleanup(database, longestLimitSeconds(config)),
+    imports: createImports(database),
+    tokens: createTokenLookUp(database),
+    hasher: createPasswordHasher(),
+    signer: createCompactSigner(signingKeys),
+    async catchUp(background) {
+      const demand = { lookup: { by: "none" }, bearer: null, freshnessSeconds: 0 } as const;
+      await Promise.resolve(records.know(demand, background)).catch(() => {});
+    },
+  };
+}
+
+function createLiveLastUse({ realms }: Config, database: D1Database): LastUse {
+  const writes = createWrites(database);
+  return createLastUse({ marks: createUseMarks(database), writes, realms, afterForwarding, cutOff });
+}
+
+const afterForwarding = () => scheduler.wait(0);
+
+function longestLimitSeconds({ sites }: Config): number {
+  const limits = sites.flatMap(({ routes }) => routes.map(({ limit }) => limit));
+  return Math.max(0, ...limits.map((limit) => (limit?.kind === "exact" ? limit.perSeconds : 0)));
 }
 
 function createLiveRecords(config: Config, database: D1Database, kv: KVNamespace | null): Records {
@@ -54,7 +104,7 @@ function createLiveRecords(config: Config, database: D1Database, kv: KVNamespace
     kv: kv === null ? null : createKvTier(kv),
     nowMs: Date.now,
     cutOff,
-    afterForwarding: () => scheduler.wait(0),
+    afterForwarding,
     random: Math.random,
     freshnessSeconds,
     shortestFreshnessSeconds: Math.min(freshnessSeconds, ...bounds.filter((bound) => bound > 0)),

@@ -1,0 +1,57 @@
+// Who may do something to whom: an administrator acts on those below, and gives away no more than they hold.
+import { GATEWAY_REALM } from "../config/realms.ts";
+import type { Realm } from "../config/types.ts";
+import { Problem } from "../problem.ts";
+import type { Caller, Power } from "./caller.ts";
+
+export type Administrator = Extract<Caller, { readonly for: "administrator" }>;
+
+/**
+ * Heights on one scale. In the gateway's own realm they are the steps of its ladder. In other realms the top role stands
+ * level with an administrator, so that only a root or the `ADMIN_TOKEN` hands it out; everyone else stands below.
+ */
+const POWERS: Readonly<Record<Power, number>> = { admin: 2, root: 3, admin_token: 4 };
+
+function heightOf(realm: Realm, role: string): number {
+  const step = realm.roles.indexOf(role);
+  if (realm.name === GATEWAY_REALM) return Math.max(0, step);
+  // A role that the realm's sites do not share may still be the top of one of them.
+  if (step === -1) return POWERS.admin;
+  return step > 0 && step === realm.roles.length - 1 ? POWERS.admin : 0;
+}
+
+/**
+ * For every verb on a user or on what is theirs, and for every role that is to be given.
+ * @throws Problem `rank_insufficient` unless the caller stands strictly above
+ */
+export function demandRank(caller: Administrator, realm: Realm, role: string): void {
+  if (POWERS[caller.power] > heightOf(realm, role)) return;
+  throw new Problem("rank_insufficient", `${caller.power} does not outrank ${role} of ${realm.name}`);
+}
+
+/**
+ * For what concerns all users of a realm at once, or one that nobody can tell.
+ * @throws Problem `rank_insufficient` unless the caller stands strictly above everyone there; a plain administrator never does
+ */
+export function demandRankOverAll(caller: Administrator, realm: Realm): void {
+  const highest = realm.name === GATEWAY_REALM ? POWERS.root : POWERS.admin;
+  if (POWERS[caller.power] > highest) return;
+  throw new Problem("rank_insufficient", `${caller.power} does not outrank everyone of ${realm.name}`);
+}
+
+/**
+ * In the gateway's own realm nobody gives scopes or permissions that they do not hold. Rights in other realms are the
+ * administrators' to give: they hold none there themselves.
+ * @param held `null`: everything
+ * @throws Problem `grant_exceeds_holder`
+ */
+export function demandHeld(realm: Realm, granted: readonly string[], held: readonly string[] | null): void {
+  if (realm.name !== GATEWAY_REALM || held === null) return;
+  demandSubset(granted, held);
+}
+
+/** @throws Problem `grant_exceeds_holder` unless all that is granted is held */
+export function demandSubset(granted: readonly string[], held: readonly string[]): void {
+  if (granted.every((right) => held.includes(right))) return;
+  throw new Problem("grant_exceeds_holder", "a right that the caller does not hold");
+}

@@ -1,0 +1,56 @@
+// Which realm a call is about, where it is about one.
+
+import { GATEWAY_REALM } from "../config/realms.ts";
+import type { Config, Realm } from "../config/types.ts";
+import type { RequestContext } from "../context.ts";
+import { Problem } from "../problem.ts";
+import { invalid } from "./input.ts";
+
+/** @throws Problem `resource_not_found` */
+export function realmNamed(config: Config, name: string): Realm {
+  const realm = config.realms.get(name);
+  if (realm === undefined) throw new Problem("resource_not_found", "no such realm");
+  return realm;
+}
+
+/**
+ * The realm whose users a call of `auth/*` or `me/*` is for: the one that is named; else that of the host's sites; else the
+ * only one with sign-in beside the gateway's own.
+ * @throws Problem `input_invalid` where that leaves none, or several
+ */
+export function realmOfUsers(named: string | null, { runtime, arrival }: RequestContext): Realm {
+  const { realms, sites } = runtime.config;
+  const error = (message: string) => invalid([{ field: "realm", message }]);
+  if (named !== null) {
+    const realm = realms.get(named);
+    if (realm === undefined) throw error("must be the name of a realm");
+    return realm;
+  }
+  const onHost = sites.filter(({ hosts, realm }) => hosts?.includes(arrival.host) && realm.signIn !== null);
+  const candidates = new Set(
+    onHost.length > 0 ? onHost.map(({ realm }) => realm) : [...realms.values()].filter(hasSignIn),
+  );
+  const [only] = candidates;
+  if (only === undefined) throw error("is required: no realm here has sign_in");
+  if (candidates.size > 1) throw error("is required: there is more than one with sign_in");
+  return only;
+}
+
+const hasSignIn = ({ name, signIn }: Realm) => signIn !== null && name !== GATEWAY_REALM;
+
+/** Whether people sign in on this host: where the control plane is, and where a site with such a realm is. */
+export function isSignInHost({ runtime, arrival }: RequestContext): boolean {
+  const { gateway, sites } = runtime.config;
+  if (gateway.hosts === null || gateway.hosts.has(arrival.host)) return true;
+  return sites.some(({ hosts, realm }) => realm.signIn !== null && hosts?.includes(arrival.host));
+}
+
+/** How long a token of the realm's users may live at most, seconds from now: what a denial has to outlast. */
+export function longestTokenSeconds(config: Config, realm: Realm): number {
+  const issuers = config.sites.filter((site) => site.realm === realm).flatMap((site) => site.jwtIssuers);
+  const own = realm.signIn === null ? [] : [realm.signIn.issuer];
+  const lives = [...issuers, ...own].map(
+    ({ maxLifetimeSeconds, clockToleranceSeconds }) => maxLifetimeSeconds + 2 * clockToleranceSeconds,
+  );
+  return Math.max(60, ...lives);
+}

@@ -1,0 +1,225 @@
+// Many users, keys and PATs at once: a few statements over JSON, whatever the number of rows, all in one batch.
+import { sql } from "drizzle-orm";
+import { drizzle } from "drizzle-orm/d1";
+import { realmSubject } from "../records/subjects.ts";
+import { accountKey } from "./account-name.ts";
+import { record } from "./feed.ts";
+import {
+  type ImportedCredential,
+  type ImportedUser,
+  type ImportOptions,
+  type ImportResult,
+  type ImportRows,
+  type Known,
+  type KnownUser,
+  makePlan,
+  nameOf,
+  type Plan,
+} from "./import-plan.ts";
+import { changes, credentials, passwords, users } from "./schema.ts";
+
+export interface Imports {
+  /**
+   * Adds all that is not there yet, or, where anything stands against any of it, nothing.
+   * @throws when others change the same rows again and again meanwhile
+   */
+  apply(rows: ImportRows, options: ImportOptions): Promise<ImportResult>;
+}
+
+/** D1 takes 2 MB; the rest is for what UTF-8 makes of it. */
+export const MAX_PARAMETER_CHARACTERS = 500_000;
+const MAX_ATTEMPTS = 3;
+
+export function createImports(database: D1Database): Imports {
+  return {
+    async apply(rows, options) {
+      for (let attempt = 1; ; attempt++) {
+        const plan = makePlan(rows, await look(database, rows), options);
+        const { result } = plan;
+        if (result.conflicts.length > 0 || options.isDryRun) return result;
+        if (plan.users.length + plan.credentials.length === 0) return result;
+        try {
+          await write(database, plan, options);
+          return result;
+        } catch (error) {
+          // Somebody else added or changed one of them since it was looked at. Nothing was written: look again.
+          if (attempt === MAX_ATTEMPTS || !/constraint failed/i.test(String(error))) throw error;
+        }
+      }
+    },
+  };
+}
+
+/** CROSS JOIN keeps the order: a look-up in the index for each of ours, never a scan of the table. */
+const FIND_USERS = `SELECT u.realm, u.id, u.role, u.permissions, u.status FROM json_each(?1) AS given
+  CROSS JOIN users AS u ON u.realm = given.value->>0 AND u.id = given.value->>1`;
+const findNames = (column: "username_key" | "email_key") =>
+  `SELECT u.realm, u.${column} AS name, u.id FROM json_each(?1) AS given
+  CROSS JOIN users AS u ON u.realm = given.value->>0 AND u.${column} = given.value->>1 AND u.status <> 'deleted'`;
+const FIND_CREDENTIALS = `SELECT c.realm, c.kind, c.digest, c.user_id, c.status FROM json_each(?1) AS given
+  CROSS JOIN credentials AS c
+  ON c.realm = given.value->>0 AND c.kind = given.value->>1 AND c.digest = given.value->>2`;
+
+async function look(database: D1Database, rows: ImportRows): Promise<Known> {
+  const ids = new Map<string, readonly string[]>();
+  for (const { realm, id } of rows.users) ids.set(nameOf(realm, id), [realm, id]);
+  for (const { realm, userId } of rows.credentials) ids.set(nameOf(realm, userId), [realm, userId]);
+  const usernames = rows.users.flatMap((user) => pair(user.realm, user.username));
+  const addresses = rows.users.flatMap((user) => pair(user.realm, user.email));
+  const secrets = rows.credentials.flatMap(({ realm, kind, digests }) =>
+    digests.map((digest) => [realm, kind, digest]),
+  );
+
+  const asked: { readonly what: keyof Known; readonly statement: D1PreparedStatement }[] = [];
+  const ask = (what: keyof Known, text: string, given: readonly unknown[]) => {
+    for (const json of parametersOf(given)) {
+      asked.push({ what, statement: database.prepare(text).bind(json) });
+    }
+  };
+  ask("users", FIND_USERS, [...ids.values()]);
+  ask("names", findNames("username_key"), usernames);
+  ask("names", findNames("email_key"), addresses);
+  ask("credentials", FIND_CREDENTIALS, secrets);
+
+  const known = {
+    users: new Map<string, KnownUser>(),
+    names: new Map<string, string>(),
+    credentials: new Map<string, { userId: string; status: string }>(),
+  };
+  if (asked.length === 0) return known;
+  const answers = await database.batch<Record<string, string>>(asked.map(({ statement }) => statement));
+  for (const [at, { results }] of answers.entries()) {
+    for (const row of results) {
+      const { realm = "", id = "", role = "", permissions = "[]", status = "" } = row;
+      const what = asked[at]?.what;
+      if (what === "users") known.users.set(nameOf(realm, id), { role, permissions, status });
+      else if (what === "names") known.names.set(nameOf(realm, row.name ?? ""), id);
+      else {
+        const key = nameOf(realm, row.kind ?? "", row.digest ?? "");
+        known.credentials.set(key, { userId: row.user_id ?? "", status });
+      }
+    }
+  }
+  return known;
+}
+
+const pair = (realm: string, name: string | null | undefined) =>
+  typeof name === "string" ? [[realm, accountKey(name)]] : [];
+
+/**
+ * One batch, all of it or nothing. Plain inserts: what was not there when it was looked for must not be there now.
+ * @throws "constraint failed" where that is no longer so
+ */
+async function write(database: D1Database, plan: Plan, options: ImportOptions): Promise<void> {
+  const db = drizzle(database);
+  const { nowSeconds } = options;
+  const realms = [...new Set([...plan.users, ...plan.credentials].map(({ realm }) => realm))];
+  const userRows = parametersOf(plan.users.map((user) => userRow(user)));
+  const passwordRows = parametersOf(plan.users.flatMap((user) => passwordRow(user, nowSeconds)));
+  const credentialRows = parametersOf(plan.credentials.map(credentialRow));
+  await db.batch([
+    announceAll(db, realms, plan.owners, nowSeconds),
+    ...realms.map((realm) => {
+      const ofRealm = (row: { readonly realm: string }) => row.realm === realm;
+      const added = {
+        users: plan.users.filter(ofRealm).length,
+        credentials: plan.credentials.filter(ofRealm).length,
+      };
+      return record(db, options.explain(realm, added), sql`1`);
+    }),
+    ...userRows.map((json) => db.insert(users).select(sql`SELECT ${members(13)} FROM json_each(${json})`)),
+    ...passwordRows.map((json) =>
+      db.insert(passwords).select(sql`SELECT ${members(5)} FROM json_each(${json})`),
+    ),
+    ...credentialRows.map((json) => insertCredentials(db, json)),
+  ]);
+}
+
+/**
+ * The row of the feed. Its time is NULL, which the table refuses and the whole batch with it, where an owner has another
+ * role, other permissions, or is gone since the decision was made.
+ */
+function announceAll(
+  db: ReturnType<typeof drizzle>,
+  realms: readonly string[],
+  owners: Plan["owners"],
+  nowSeconds: number,
+) {
+  const subjects = JSON.stringify(realms.map(realmSubject));
+  const isChanged = sql`EXISTS (SELECT 1 FROM json_each(${JSON.stringify(owners)}) AS owner WHERE NOT EXISTS (
+    SELECT 1 FROM users WHERE realm = owner.value->>0 AND id = owner.value->>1 AND role = owner.value->>2
+      AND permissions = owner.value->>3 AND status <> 'deleted'))`;
+  return db
+    .insert(changes)
+    .select(
+      sql`SELECT NULL, CASE WHEN ${isChanged} THEN NULL ELSE ${nowSeconds} END, ${subjects}, 'import.applied'`,
+    );
+}
+
+/** In the order of the columns. */
+const userRow = (user: ImportedUser) => [
+  user.realm,
+  user.id,
+  user.username ?? null,
+  user.email ?? null,
+  accountKey(user.username ?? null),
+  accountKey(user.email ?? null),
+  user.name ?? null,
+  user.role ?? "user",
+  JSON.stringify(user.permissions ?? []),
+  user.status ?? "active",
+  JSON.stringify(user.attributes ?? {}),
+  user.createdAtSeconds,
+  user.updatedAtSeconds,
+];
+
+const passwordRow = ({ realm, id, password }: ImportedUser, nowSeconds: number) =>
+  password === null ? [] : [[realm, id, password.scheme, password.hash, nowSeconds]];
+
+const credentialRow = (row: ImportedCredential) => [
+  row.id,
+  row.kind,
+  row.realm,
+  row.userId,
+  row.name ?? null,
+  row.digest,
+  row.pepper,
+  row.status ?? "active",
+  JSON.stringify(row.scopes ?? []),
+  JSON.stringify(row.ipAllow ?? []),
+  JSON.stringify(row.attributes ?? {}),
+  row.createdAtSeconds,
+  row.expiresAtSeconds ?? null,
+  row.isIssuedNow ? 1 : 0,
+];
+
+/** As `issuedAt` of `feed.ts` has it: what is issued now survives an "everything issued until then". */
+const insertCredentials = (db: ReturnType<typeof drizzle>, json: string) =>
+  db.insert(credentials).select(
+    sql`SELECT ${members(11)}, CASE WHEN value->>13 THEN MAX(value->>11, COALESCE(
+        (SELECT MAX(issued_before_seconds) + 1 FROM revocations WHERE realm = given.value->>2
+          AND ((kind = 'subject' AND revocations.value = given.value->>3) OR kind = 'realm')), 0))
+        ELSE value->>11 END, value->>12, NULL, NULL FROM json_each(${json}) AS given`,
+  );
+
+/** The first so many members of each row. */
+const members = (count: number) =>
+  sql.raw(Array.from({ length: count }, (_, at) => `value->>${at}`).join(", "));
+
+/** JSON lists of the rows, each short enough to be one parameter. */
+export function parametersOf(rows: readonly unknown[]): readonly string[] {
+  const parameters: string[] = [];
+  let items: string[] = [];
+  let length = 0;
+  for (const row of rows) {
+    const item = JSON.stringify(row);
+    if (items.length > 0 && length + item.length > MAX_PARAMETER_CHARACTERS) {
+      parameters.push(`[${items.join(",")}]`);
+      items = [];
+      length = 0;
+    }
+    items.push(item);
+    length += item.length + 1;
+  }
+  return items.length === 0 ? parameters : [...parameters, `[${items.join(",")}]`];
+}
