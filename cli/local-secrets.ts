@@ -10,7 +10,8 @@ const GENERATORS: Readonly<Record<string, () => string | Promise<string>>> = {
   POSTERN_TAG_SECRETS: namedSecret,
   POSTERN_PEPPERS: namedSecret,
   POSTERN_SIGNING_KEYS: signingKeys,
-  DEMO_JWT_SECRET: () => randomBytes(32).toString("base64url"),
+  ADMIN_TOKEN: randomText,
+  DEMO_JWT_SECRET: randomText,
 };
 
 const HEADING = `# Random secrets of this machine, made by \`npm start\`. Kept out of git; never use them in production.
@@ -39,8 +40,12 @@ export async function ensureLocalSecrets(
   return { secrets, made };
 }
 
+function randomText(): string {
+  return randomBytes(32).toString("base64url");
+}
+
 function namedSecret(): string {
-  return `local:${randomBytes(32).toString("base64url")}`;
+  return `local:${randomText()}`;
 }
 
 /** A private JWK set with one ES256 key. */

@@ -9,6 +9,7 @@ import { join, relative } from "node:path";
 import * as v from "valibot";
 import { getPlatformProxy } from "wrangler";
 import { type ConfigIssue, loadConfig } from "../src/config/load.ts";
+import type { SecretNeed } from "../src/config/secrets.ts";
 import { DEMO_ADMIN, DEMO_SITE, DEMO_USER, demoCredentials, mintDemoJwt } from "./demo/accounts.ts";
 import { demoGuide } from "./demo/guide.ts";
 import { seedDemo } from "./demo/seed.ts";
@@ -102,11 +103,11 @@ async function readPolicy(): Promise<PolicyFile> {
  */
 function refuseProblems({ bindings, variables }: PolicyFile, secrets: LocalSecrets): void {
   const missing = new Set<string>();
+  const unlisted: readonly SecretNeed["kind"][] = ["list", "signing_keys", "admin_token"]; // made above when missing
   // What is in .dev.vars counts before [vars], as it does for the Worker.
   const env: Readonly<Record<string, unknown>> = { ...bindings, ...variables, ...secrets };
   const loaded = loadConfig(env, ({ name, kind }) => {
-    const isOptional = kind === "list" || kind === "signing_keys"; // made above when missing
-    if (!env[name] && !isOptional) missing.add(name);
+    if (!env[name] && !unlisted.includes(kind)) missing.add(name);
     return env[name];
   });
   if (!loaded.ok) throw invalid(loaded.issues, [...missing]);
@@ -145,7 +146,7 @@ async function prepareDemo(secrets: LocalSecrets): Promise<((address: string) =>
 
     const { tagSecrets, peppers } = loaded.config.secrets;
     const prefix = loaded.config.gateway.apiKeyPrefix;
-    const seed = `${secrets.DEMO_JWT_SECRET} ${secrets.POSTERN_PEPPERS}`;
+    const seed = `${secrets.DEMO_JWT_SECRET} ${secrets.POSTERN_PEPPERS} ${secrets.POSTERN_TAG_SECRETS}`;
     const user = await demoCredentials(DEMO_USER, { seed, prefix, tagSecrets });
     const admin = await demoCredentials(DEMO_ADMIN, { seed, prefix, tagSecrets });
     const added = await seedDemo(platform.env.DB, site.realm.name, [user, admin], peppers);

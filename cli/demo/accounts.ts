@@ -2,7 +2,7 @@
 import { createHmac, randomUUID } from "node:crypto";
 import { SignJWT } from "jose";
 import type { NamedSecret } from "../../src/config/secrets.ts";
-import { tagged } from "../../src/crypto/credential-format.ts";
+import { type SessionCookie, tagged, taggedSession } from "../../src/crypto/credential-format.ts";
 
 /** `SITE_DEMO` of `wrangler.toml`. */
 export const DEMO_SITE = "demo";
@@ -42,7 +42,7 @@ export interface DemoCredentials {
   readonly apiKey: string;
   readonly pat: string;
   readonly sessionId: string;
-  readonly sessionSecret: string;
+  readonly session: SessionCookie;
 }
 
 const BASE62 = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
@@ -56,12 +56,13 @@ export async function demoCredentials(
   { seed, prefix, tagSecrets }: { seed: string; prefix: string; tagSecrets: readonly NamedSecret[] },
 ): Promise<DemoCredentials> {
   const random = (purpose: string, length: number) => derivedBase62(seed, `${purpose}:${account.id}`, length);
+  const sessionId = random("session-id", 22);
   return {
     account,
     apiKey: `${prefix}${await tagged("api_key", random("api_key", 40), tagSecrets)}`,
     pat: await tagged("pat", random("pat", 24), tagSecrets),
-    sessionId: random("session-id", 22),
-    sessionSecret: random("session", 43),
+    sessionId,
+    session: await taggedSession(sessionId, random("session", 32), tagSecrets),
   };
 }
 

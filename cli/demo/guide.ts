@@ -18,6 +18,10 @@ interface People {
   readonly admin: DemoPerson;
 }
 
+/** Not a `curl` line: the CLI finds the gateway and its `ADMIN_TOKEN` by itself. */
+const ADMINISTRATION =
+  "# users, keys, sessions, the audit log, from another terminal\nnpm run postern -- users list --realm demo";
+
 /** @param address without a trailing slash */
 export function demoGuide(address: string, { user, admin }: People): string {
   const credentials = [user, admin].map((person) => {
@@ -26,7 +30,7 @@ export function demoGuide(address: string, { user, admin }: People): string {
       `${username}: id ${id}, role ${role}, scopes ${scopes.join(" ")}`,
       `  API key   ${person.apiKey}`,
       `  PAT       ${person.pat}   (with New-Api-User: ${id})`,
-      `  session   ${SESSION_COOKIE}=${person.sessionId}.${person.sessionSecret}`,
+      `  session   ${SESSION_COOKIE}=${person.session.value}`,
       `  JWT       ${person.jwt}`,
     ].join("\n");
   });
@@ -35,7 +39,7 @@ export function demoGuide(address: string, { user, admin }: People): string {
     const verb = method === undefined ? "" : ` -X ${method}`;
     return `# ${status}  ${why}\ncurl -i${verb}${options} ${address}${path}`;
   });
-  return `${credentials.join("\n\n")}\n\n${examples.join("\n\n")}`;
+  return [...credentials, ...examples, ADMINISTRATION].join("\n\n");
 }
 
 /** The paths and what they demand are in `wrangler.toml`, `SITE_DEMO`. */
@@ -65,10 +69,7 @@ function demoExamples({ user, admin }: People): readonly Example[] {
       status: 200,
       why: "a session cookie with its owner's id",
       path: "/notes",
-      headers: [
-        `New-Api-User: ${user.account.id}`,
-        `Cookie: ${SESSION_COOKIE}=${user.sessionId}.${user.sessionSecret}`,
-      ],
+      headers: [`New-Api-User: ${user.account.id}`, `Cookie: ${SESSION_COOKIE}=${user.session.value}`],
     },
     { status: 200, why: "a JWT; its role is the one in D1", path: "/admin", headers: [bearer(admin.jwt)] },
     {

@@ -29,7 +29,7 @@ export async function seedDemo(
   if (pepper === undefined) throw new Error("POSTERN_PEPPERS is empty");
   let added = 0;
 
-  for (const { account, apiKey, pat, sessionId, sessionSecret } of people) {
+  for (const { account, apiKey, pat, sessionId, session: cookie } of people) {
     const { id, username, name, role, permissions, scopes } = account;
     if ((await read({ by: "user", realm, id })).user === null) {
       const times = { createdAtSeconds: nowSeconds, updatedAtSeconds: nowSeconds };
@@ -59,7 +59,7 @@ export async function seedDemo(
     const session = (await read({ by: "session", realm, id: sessionId })).credential;
     const expiresAtSeconds = nowSeconds + SESSION_LIFE_SECONDS;
     if (session === null) {
-      const [digest = ""] = await storedDigests(sessionSecret, peppers);
+      const [digest = ""] = await storedDigests(cookie.secret, peppers);
       await writes.createSession({ ...owned, id: sessionId, digest, expiresAtSeconds });
       added += 1;
     } else if ((session.expiresAtSeconds ?? 0) < nowSeconds + DAY_SECONDS) {

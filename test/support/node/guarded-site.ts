@@ -4,7 +4,7 @@ import type { IncomingMessage, Server, ServerResponse } from "node:http";
 import { createRemoteJWKSet, type JWTPayload, jwtVerify, SignJWT } from "jose";
 import type { LocalSecrets } from "../../../cli/local-secrets.ts";
 import type { NamedSecret } from "../../../src/config/secrets.ts";
-import { mintApiKey, mintPat } from "../../../src/crypto/credential-format.ts";
+import { mintApiKey, mintPat, mintSessionCookie } from "../../../src/crypto/credential-format.ts";
 import { storedDigests } from "../../../src/crypto/digest.ts";
 import { createWrites, type NewCredential, type NewUser } from "../../../src/store/writes.ts";
 import { close, listen } from "./recording-origin.ts";
@@ -140,12 +140,12 @@ async function fill(database: D1Database, secrets: LocalSecrets): Promise<Mint> 
     expired: await add("api_key", "key-expired", { expiresAtSeconds: nowSeconds - 1 }),
     banned: await add("api_key", "key-13", { userId: "13" }),
   };
-  const sessionSecret = "s".repeat(32);
+  const session = await mintSessionCookie("session-7", tagSecrets);
   await writes.createSession({
     id: "session-7",
     realm: REALM,
     userId: "7",
-    digest: await digestOf(sessionSecret),
+    digest: await digestOf(session.secret),
     pepper: pepper.id,
     createdAtSeconds: nowSeconds,
     expiresAtSeconds: nowSeconds + 86_400,
@@ -155,7 +155,7 @@ async function fill(database: D1Database, secrets: LocalSecrets): Promise<Mint> 
     apiKey,
     pat: await add("pat", "pat-7"),
     unknownKey: await mintApiKey("sk-", tagSecrets),
-    session: `session-7.${sessionSecret}`,
+    session: session.value,
     jwt: (claims) =>
       new SignJWT({ iss: IDP, aud: "api", iat: nowSeconds, exp: nowSeconds + 3_600, ...claims })
         .setProtectedHeader({ alg: "HS256", typ: "JWT" })

@@ -16,6 +16,8 @@ export interface ProcessGroup {
   pids(program: string): readonly number[];
   /** Settles when every process of the group is gone. */
   stop(): Promise<void>;
+  /** The same, at once: nobody gets to finish anything. */
+  kill(): Promise<void>;
 }
 
 export interface ProcessOptions {
@@ -95,6 +97,12 @@ export function startProcess(
       await exited;
       clearTimeout(timer);
       kill("SIGKILL");
+      process.off("exit", endWithUs);
+    },
+
+    async kill() {
+      kill("SIGKILL");
+      await exited;
       process.off("exit", endWithUs);
     },
   };

@@ -16,6 +16,8 @@ export interface WranglerDev {
   readonly address: string;
   readonly port: number;
   readonly process: ProcessGroup;
+  /** Opens the admin API. */
+  readonly adminToken: string;
   stop(): Promise<void>;
 }
 
@@ -24,12 +26,15 @@ export interface DevOptions {
   readonly vars: Readonly<Record<string, unknown>>;
   /** Fills the migrated database before the gateway starts. */
   readonly seed?: (database: D1Database, secrets: LocalSecrets) => Promise<void>;
+  /** Of an earlier start, to go on with its secrets and data; it stays. `undefined`: a new one, gone with `stop`. */
+  readonly directory?: string;
 }
 
-export async function startWranglerDev({ vars, seed }: DevOptions): Promise<WranglerDev> {
+export async function startWranglerDev({ vars, seed, directory: given }: DevOptions): Promise<WranglerDev> {
   keepToThisMachine();
   process.env.WRANGLER_LOG = "warn"; // of what runs in this process
-  const { directory, remove } = makeScratch("dev");
+  const { directory, remove } =
+    given === undefined ? makeScratch("dev") : { directory: given, remove: () => {} };
   let started: ProcessGroup | null = null;
   const stop = async () => {
     await started?.stop();
@@ -40,7 +45,12 @@ export async function startWranglerDev({ vars, seed }: DevOptions): Promise<Wran
     const data = join(directory, "data");
     writeFileSync(config, configuration(vars));
     const { secrets } = await ensureLocalSecrets(join(directory, ".dev.vars"));
-    if (seed !== undefined) await prepareDatabase(config, data, (database) => seed(database, secrets));
+    if (seed !== undefined) {
+      await withDatabase(directory, async (database) => {
+        await migrate(database);
+        await seed(database, secrets);
+      });
+    }
 
     const listen = ["--ip", "127.0.0.1", "--port", "0", "--inspector-port", "0"];
     const args = [WRANGLER, "dev", "--config", config, "--local", "--persist-to", data, ...listen];
@@ -50,7 +60,8 @@ export async function startWranglerDev({ vars, seed }: DevOptions): Promise<Wran
     });
     const ready = await started.lineMatching(/Ready on (http:\/\/127\.0\.0\.1:(\d+))/, READY_DEADLINE_MS);
     const [, address = "", port] = ready;
-    return { address, port: Number(port), process: started, stop };
+    const adminToken = secrets.ADMIN_TOKEN ?? "";
+    return { address, port: Number(port), process: started, adminToken, stop };
   } catch (error) {
     await stop();
     throw error;
@@ -69,26 +80,28 @@ function configuration(vars: DevOptions["vars"]): string {
   });
 }
 
-async function prepareDatabase(
-  config: string,
-  data: string,
-  seed: (database: D1Database) => Promise<void>,
-): Promise<void> {
+/** The database of a start in this directory, while no gateway runs on it. */
+export async function withDatabase<Result>(
+  directory: string,
+  use: (database: D1Database) => Promise<Result>,
+): Promise<Result> {
   const platform = await getPlatformProxy<{ DB: D1Database }>({
-    configPath: config,
-    persist: { path: join(data, "v3") }, // where `wrangler dev --persist-to` looks
+    configPath: join(directory, "wrangler.toml"),
+    persist: { path: join(directory, "data", "v3") }, // where `wrangler dev --persist-to` looks
     remoteBindings: false,
   });
   try {
-    const { DB } = platform.env;
-    const migrations = join(ROOT, "migrations");
-    for (const name of readdirSync(migrations).sort()) {
-      if (name.endsWith(".sql"))
-        await DB.batch(statements(join(migrations, name)).map((sql) => DB.prepare(sql)));
-    }
-    await seed(DB);
+    return await use(platform.env.DB);
   } finally {
     await platform.dispose();
+  }
+}
+
+async function migrate(database: D1Database): Promise<void> {
+  const migrations = join(ROOT, "migrations");
+  for (const name of readdirSync(migrations).sort()) {
+    if (name.endsWith(".sql"))
+      await database.batch(statements(join(migrations, name)).map((sql) => database.prepare(sql)));
   }
 }
 

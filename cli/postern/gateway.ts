@@ -1,0 +1,187 @@
+// The admin API of one gateway, as the CLI calls it.
+import { readFileSync } from "node:fs";
+import { parseEnv } from "node:util";
+import { localState } from "../local-state.ts";
+import type { Place } from "./command.ts";
+import { Failure } from "./failure.ts";
+import { printable } from "./output.ts";
+
+const DEFAULT_URL = "http://127.0.0.1:8787";
+const TIMEOUT_MS = 60_000;
+
+export interface FieldError {
+  readonly field: string;
+  readonly message: string;
+}
+
+/** An answer that is no success. */
+export interface Refusal {
+  readonly status: number;
+  readonly code: string;
+  readonly title: string;
+  readonly errors: readonly FieldError[];
+  readonly retryAfterSeconds: number | null;
+}
+
+export type Answer =
+  | { readonly ok: true; readonly body: unknown }
+  | { readonly ok: false; readonly refusal: Refusal };
+
+export interface Gateway {
+  readonly url: string;
+  /** @param path below `/_gateway/`. @throws Failure where nobody answers, or no gateway */
+  ask(method: string, path: string, body?: unknown): Promise<Answer>;
+  /** @returns the answer's body, `null` where it has none. @throws Failure for every refusal too */
+  call(method: string, path: string, body?: unknown): Promise<unknown>;
+}
+
+/** @throws Failure where the address must not be used, or there is no token */
+export function createGateway(place: Place): Gateway {
+  const url = addressOf(place.url ?? (process.env.POSTERN_URL || DEFAULT_URL));
+  const token = tokenFor(url, place);
+
+  const gateway: Gateway = {
+    url: url.origin,
+    async ask(method, path, body) {
+      const response = await send(url, token, method, path, body);
+      const text = await response.text().catch((error) => {
+        throw unreachable(url, error);
+      });
+      if (response.ok) return { ok: true, body: text === "" ? null : parsed(text, url, response.status) };
+      return { ok: false, refusal: refusalOf(parsed(text, url, response.status), response, url) };
+    },
+    async call(method, path, body) {
+      const answer = await gateway.ask(method, path, body);
+      if (answer.ok) return answer.body;
+      throw failureOf(answer.refusal);
+    },
+  };
+  return gateway;
+}
+
+/** A path whose parts may hold anything. */
+export function pathOf(parts: TemplateStringsArray, ...values: readonly string[]): string {
+  return String.raw({ raw: parts }, ...values.map(encodeURIComponent));
+}
+
+/** @throws Failure of usage */
+function addressOf(text: string): URL {
+  let url: URL;
+  try {
+    url = new URL(text);
+  } catch {
+    throw new Failure("usage", `--url (or POSTERN_URL) must be a URL like https://auth.example.com`);
+  }
+  if (url.username !== "" || url.password !== "") {
+    throw new Failure("usage", "the URL must not hold a password: set POSTERN_TOKEN");
+  }
+  if (url.protocol === "https:" || (url.protocol === "http:" && isLoopback(url))) return url;
+  throw new Failure("usage", `${url.origin} must be https: the token would travel in the clear`);
+}
+
+function isLoopback({ hostname }: URL): boolean {
+  return hostname === "localhost" || hostname === "[::1]" || /^127(\.\d{1,3}){3}$/.test(hostname);
+}
+
+/** @throws Failure of usage */
+function tokenFor(url: URL, place: Place): string {
+  const given = process.env.POSTERN_TOKEN;
+  if (given !== undefined && given !== "") {
+    if (/^[\x21-\x7e]+$/.test(given)) return given;
+    throw new Failure("usage", "POSTERN_TOKEN must be one word of visible ASCII");
+  }
+  if (!isLoopback(url)) {
+    throw new Failure(
+      "usage",
+      "there is no token: put the gateway's ADMIN_TOKEN, or an administrator's key, into the variable POSTERN_TOKEN",
+    );
+  }
+  const { secretsFile } = localState(place);
+  const token = secretsIn(secretsFile).ADMIN_TOKEN;
+  if (token !== undefined && token !== "") return token;
+  throw new Failure(
+    "usage",
+    `there is no ADMIN_TOKEN in ${secretsFile}: run npm start first, or put a token into the variable POSTERN_TOKEN`,
+  );
+}
+
+/** The secrets of this machine; none where there is no such file. */
+export function secretsIn(file: string): Readonly<Record<string, string | undefined>> {
+  try {
+    return parseEnv(readFileSync(file, "utf8"));
+  } catch {
+    return {};
+  }
+}
+
+async function send(url: URL, token: string, method: string, path: string, body: unknown): Promise<Response> {
+  const headers: Record<string, string> = { authorization: `Bearer ${token}`, accept: "application/json" };
+  if (body !== undefined) headers["content-type"] = "application/json";
+  try {
+    return await fetch(`${url.origin}/_gateway/${path}`, {
+      method,
+      headers,
+      // A token goes to the host that was named, and to no other.
+      redirect: "manual",
+      signal: AbortSignal.timeout(TIMEOUT_MS),
+      ...(body !== undefined && { body: JSON.stringify(body) }),
+    });
+  } catch (error) {
+    throw unreachable(url, error);
+  }
+}
+
+function unreachable(url: URL, error: unknown): Failure {
+  const cause = error instanceof Error && error.cause instanceof Error ? error.cause : error;
+  const code = cause instanceof Error && "code" in cause ? String(cause.code) : String(cause);
+  const why = code === "ECONNREFUSED" ? "nobody listens there" : printable(code.split("\n", 1)[0] ?? "");
+  const mend = isLoopback(url) ? "; start it with npm start, or name another with --url" : "";
+  return new Failure("unreachable", `${url.origin} cannot be reached: ${why}${mend}`);
+}
+
+function parsed(text: string, url: URL, status: number): unknown {
+  try {
+    return JSON.parse(text);
+  } catch {
+    throw noGateway(url, status);
+  }
+}
+
+const noGateway = (url: URL, status: number) =>
+  new Failure(
+    "unreachable",
+    `${url.origin} answered ${status}, and not as a gateway does: is --url the host of its control plane?`,
+  );
+
+function refusalOf(body: unknown, { status, headers }: Response, url: URL): Refusal {
+  if (!isRow(body) || typeof body.code !== "string") throw noGateway(url, status);
+  const errors = Array.isArray(body.errors) ? body.errors.filter(isRow) : [];
+  const retryAfter = headers.get("retry-after") ?? "";
+  return {
+    status,
+    code: body.code,
+    title: typeof body.title === "string" ? body.title : "",
+    errors: errors.map(({ field, message }) => ({ field: String(field), message: String(message) })),
+    retryAfterSeconds: /^\d{1,6}$/.test(retryAfter) ? Number(retryAfter) : null,
+  };
+}
+
+const isRow = (value: unknown): value is Readonly<Record<string, unknown>> =>
+  typeof value === "object" && value !== null;
+
+/** In words, with every field that is wrong. */
+export function failureOf({ status, code, title, errors, retryAfterSeconds }: Refusal): Failure {
+  const wait = retryAfterSeconds === null ? "" : `; try again in ${retryAfterSeconds} s`;
+  const lines = errors.map(({ field, message }) => `  ${field === "" ? "" : `${field}: `}${message}`);
+  return new Failure(
+    status >= 500 ? "unreachable" : "refused",
+    ...[`${title} (${code})${wait}`, ...lines, ...mendOf(code)].map(printable),
+  );
+}
+
+function mendOf(code: string): readonly string[] {
+  if (code !== "credential_invalid" && code !== "credential_missing") return [];
+  return [
+    "  the token was not accepted: check POSTERN_TOKEN, or for a local gateway the ADMIN_TOKEN in .dev.vars",
+  ];
+}

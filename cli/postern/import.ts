@@ -1,0 +1,131 @@
+// `import`: users, keys and PATs of another system. Read twice: once to find everything that is wrong, once to send it.
+import { resolve } from "node:path";
+import { openCloudreve } from "./cloudreve.ts";
+import { type Call, type Command, command, type Options } from "./command.ts";
+import { Failure, wrongUsage } from "./failure.ts";
+import type { Gateway } from "./gateway.ts";
+import { checkRecords, createProblems, type KnownRealm, type Problems } from "./import-check.ts";
+import { askAboutDoubtful, sendRecords } from "./import-send.ts";
+import { createLineSource, type Source } from "./import-source.ts";
+import { openNewApi } from "./new-api.ts";
+import { createProgress } from "./terminal.ts";
+
+const SYSTEMS: Readonly<Record<string, (file: string, realm: string) => Promise<Source>>> = {
+  "new-api": openNewApi,
+  cloudreve: openCloudreve,
+};
+const SYSTEM_NAMES = Object.keys(SYSTEMS).join(" or ");
+
+export const importCommand: Command = command({
+  words: "import",
+  operands: ["FILE"],
+  says: "Brings users, API keys and PATs over, from JSON lines or from another system's SQLite file. What is there already stays as it is.",
+  notes: [
+    "The whole file is checked before anything is written. Stopped halfway, run it again: it goes on where it was.",
+    "One JSON object a line:",
+    '  {"type":"user","realm":"files","id":"g3cy","username":"alice","role":"user","password":{"scheme":"bcrypt","hash":"…"}}',
+    '  {"type":"api_key","realm":"llm","user":"7","name":"laptop","key":"sk-…","expires_at":1790000000,"scopes":["chat"]}',
+    '  {"type":"pat","realm":"llm","user":"7","sha256":"…"}',
+  ],
+  options: {
+    "dry-run": { type: "boolean", says: "only say what would be added, and what stands against it" },
+    from: { type: "string", value: "SYSTEM", says: `FILE is the SQLite database of ${SYSTEM_NAMES}` },
+    realm: { type: "string", value: "NAME", says: "with --from: where they go" },
+  },
+  async run(call) {
+    const [given = ""] = call.operands;
+    // npm runs scripts in the project's folder, whatever folder it was called from.
+    const file = resolve(process.env.INIT_CWD ?? "", given);
+    const source = await openSource(file, call.flags.from, call.flags.realm);
+    const onInterrupt = () => {
+      process.stderr.write("\npostern: stopped; the same command goes on where this one was\n");
+      process.exit(130);
+    };
+    process.once("SIGINT", onInterrupt);
+    try {
+      await importFrom(source, call.gateway(), call.flags["dry-run"], call.output);
+    } finally {
+      process.off("SIGINT", onInterrupt);
+      source.close();
+    }
+  },
+});
+
+/** @throws Failure */
+async function openSource(
+  file: string,
+  from: string | undefined,
+  realm: string | undefined,
+): Promise<Source> {
+  if (from === undefined) {
+    if (realm !== undefined)
+      throw wrongUsage("--realm is for --from: in a file of JSON lines each line names its realm");
+    return createLineSource(file);
+  }
+  const open = Object.hasOwn(SYSTEMS, from) ? SYSTEMS[from] : undefined;
+  if (open === undefined) throw wrongUsage(`--from must be ${SYSTEM_NAMES}`);
+  if (realm === undefined) throw wrongUsage("--from needs --realm NAME: where the users go");
+  return open(file, realm);
+}
+
+async function importFrom(
+  source: Source,
+  gateway: Gateway,
+  isDryRun: boolean,
+  output: Call<Options>["output"],
+): Promise<void> {
+  const realms = await realmsOf(gateway);
+  const problems = createProblems();
+  const checking = createProgress("checking");
+  const checked = await checkRecords(source, realms, problems, (share) => checking.at(share, 1));
+  checking.end();
+  source.demandUnchanged();
+  if (problems.count === 0) await askAboutDoubtful(gateway, source, checked, problems);
+  if (problems.count > 0) throw refused(problems, "Nothing was written");
+
+  const total = checked.users + checked.credentials;
+  const sending = createProgress(isDryRun ? "comparing" : "importing");
+  const sent = await sendRecords(gateway, source, checked, problems, {
+    isDryRun,
+    onProgress: (done) => sending.at(done, total),
+  }).finally(sending.end);
+  const left = source.leftOut();
+  output.answer({ ...sent, dry_run: isDryRun, problems: problems.count }, () => [
+    `Users:         ${words(sent.users, isDryRun)}`,
+    `Keys and PATs: ${words(sent.credentials, isDryRun)}`,
+    ...left.map((line) => `Left out:      ${line}`),
+  ]);
+  if (problems.count > 0) {
+    throw refused(
+      problems,
+      isDryRun ? "Nothing was written" : "What was added stays; mend the rest and run it again",
+    );
+  }
+}
+
+/** @throws Failure */
+async function realmsOf(gateway: Gateway): Promise<ReadonlyMap<string, KnownRealm>> {
+  const answer = (await gateway.call("GET", "admin/realms")) as {
+    readonly items: readonly {
+      readonly name: string;
+      readonly roles: readonly string[];
+      readonly untagged_keys: boolean;
+    }[];
+  };
+  return new Map(
+    answer.items.map(({ name, roles, untagged_keys: hasUntaggedKeys }) => [name, { roles, hasUntaggedKeys }]),
+  );
+}
+
+function refused({ lines, count }: Problems, end: string): Failure {
+  const more = count > lines.length ? [`… and ${count - lines.length} more`] : [];
+  const what = count === 1 ? "1 problem" : `${count} problems`;
+  return new Failure("refused", `${what}:`, ...lines.map((line) => `  ${line}`), ...more, `${end}.`);
+}
+
+function words(
+  { added, present }: { readonly added: number; readonly present: number },
+  isDryRun: boolean,
+): string {
+  return `${added} ${isDryRun ? "would be added" : "added"}, ${present} already there`;
+}

@@ -1,0 +1,52 @@
+// Flags that several commands share, and what they become in a body of the API.
+import type { Options } from "./command.ts";
+import { wrongUsage } from "./failure.ts";
+
+export const REALM = {
+  realm: {
+    type: "string",
+    value: "NAME",
+    isNeeded: true,
+    says: "the user directory; `realms list` shows them",
+  },
+} as const satisfies Options;
+
+export const YES = {
+  yes: { type: "boolean", says: "do it without being asked" },
+} as const satisfies Options;
+
+/** The members that were given; `undefined` ones are left out. */
+export function given(members: Readonly<Record<string, unknown>>): Readonly<Record<string, unknown>> {
+  return Object.fromEntries(Object.entries(members).filter(([, value]) => value !== undefined));
+}
+
+/** `""` says that there is none. */
+export const orNone = (text: string | undefined) => (text === "" ? null : text);
+
+/** A list that was given, or emptied with its `--no-…` flag; `undefined`: neither. @throws Failure of usage */
+export function listGiven(
+  flag: string,
+  values: readonly string[],
+  isEmptied: boolean,
+): readonly string[] | undefined {
+  if (isEmptied && values.length > 0) throw wrongUsage(`--${flag} and --no-${flag}s exclude each other`);
+  return values.length > 0 || isEmptied ? values : undefined;
+}
+
+/** @throws Failure of usage */
+export function attributesGiven(text: string | undefined): unknown {
+  if (text === undefined) return undefined;
+  try {
+    const value: unknown = JSON.parse(text);
+    if (typeof value === "object" && value !== null && !Array.isArray(value)) return value;
+  } catch {
+    // Said below.
+  }
+  throw wrongUsage(`--attributes wants a JSON object like '{"group":"vip"}'`);
+}
+
+/** @throws Failure of usage where nothing is to be changed */
+export function demandChange(body: Readonly<Record<string, unknown>>): void {
+  if (Object.keys(body).length === 0)
+    throw wrongUsage("nothing is to be changed: name it by a flag; see --help");
+}

@@ -1,0 +1,125 @@
+// `sessions …`, `revoke`, `revocations list`: ending what was given out.
+import { type Command, command } from "./command.ts";
+import { wrongUsage } from "./failure.ts";
+import { pathOf } from "./gateway.ts";
+import { given, REALM, YES } from "./inputs.ts";
+import { LIST_OPTIONS, printList } from "./lists.ts";
+import { member, type Row } from "./output.ts";
+import { confirm } from "./terminal.ts";
+import { parseTime, shownTime } from "./times.ts";
+
+const KINDS = ["key", "pat", "session", "token", "user", "realm"];
+
+const time = (name: string, title: string) => ({ title, text: (row: Row) => shownTime(row[name]) });
+
+export const revocationCommands: readonly Command[] = [
+  command({
+    words: "sessions list",
+    says: "The sessions that have not run out, newest first.",
+    options: { ...REALM, user: { type: "string", value: "ID", says: "of this user only" }, ...LIST_OPTIONS },
+    run: (call) => {
+      const { realm, user } = call.flags;
+      const columns = [
+        ...["id", "user", "kind"].map((name) => member(name)),
+        time("created_at", "CREATED"),
+        time("last_used_at", "LAST USED"),
+        time("expires_at", "EXPIRES"),
+        member("address"),
+        member("user_agent", "USER AGENT"),
+      ];
+      return printList(
+        call,
+        pathOf`admin/realms/${realm}/sessions`,
+        { user },
+        call.flags,
+        columns,
+        "No sessions.",
+      );
+    },
+  }),
+  command({
+    words: "sessions end",
+    operands: ["[ID]"],
+    says: "Ends one session, or with --user ID --all every session of a user, and the tokens they gave out.",
+    options: {
+      ...REALM,
+      user: { type: "string", value: "ID", says: "whose sessions; with --all" },
+      all: { type: "boolean", says: "every session of the user" },
+      ...YES,
+    },
+    async run({ gateway, flags, operands: [id], output }) {
+      const { realm, user, all, yes } = flags;
+      const isOne = id !== undefined && user === undefined && !all;
+      if (!isOne && (id !== undefined || user === undefined || !all)) {
+        throw wrongUsage("name one session by its ID, or a user with --user ID --all");
+      }
+      const api = gateway();
+      if (isOne) {
+        const answer = await api.call("DELETE", pathOf`admin/realms/${realm}/sessions/${id}`);
+        output.answer(answer, () => [`Session ${id} is ended.`]);
+        return;
+      }
+      await confirm(`This ends every session of user ${user} of realm ${realm}`, yes);
+      const answer = await api.call("DELETE", pathOf`admin/realms/${realm}/users/${user ?? ""}/sessions`);
+      output.answer(answer, () => [`The sessions of user ${user} are ended.`]);
+    },
+  }),
+  command({
+    words: "revoke",
+    operands: ["KIND", "[ID]"],
+    says: `Ends what was given out. KIND is one of ${KINDS.join(", ")}; all but realm want an ID (of a token its jti).`,
+    notes: [
+      "  revoke key key_…              the API key is refused from now on",
+      "  revoke user 7 --before 2h     whatever user 7 was given until two hours ago",
+      "  revoke realm --realm api      whatever anybody of the realm was given until now",
+    ],
+    options: {
+      ...REALM,
+      before: {
+        type: "string",
+        value: "TIME",
+        says: "of a user or realm: what was issued until then; default now",
+      },
+      expires: { type: "string", value: "TIME", says: "of a token: when it runs out by itself" },
+      ...YES,
+    },
+    async run({ gateway, flags, operands: [kind = "", id], nowSeconds, output }) {
+      const { realm, before, expires, yes } = flags;
+      if (!KINDS.includes(kind)) throw wrongUsage(`KIND must be one of ${KINDS.join(", ")}`);
+      const isWhole = kind === "realm";
+      if (isWhole !== (id === undefined)) {
+        throw wrongUsage(isWhole ? "a realm is named by --realm alone" : `revoke ${kind} wants an ID`);
+      }
+      if (before !== undefined && !isWhole && kind !== "user")
+        throw wrongUsage("--before is for users and realms");
+      if (expires !== undefined && kind !== "token") throw wrongUsage("--expires is for tokens");
+      const body = given({
+        kind,
+        id,
+        issued_before: before === undefined ? undefined : parseTime("before", before, "back", nowSeconds),
+        expires_at: expires === undefined ? undefined : parseTime("expires", expires, "ahead", nowSeconds),
+      });
+      const api = gateway();
+      if (isWhole)
+        await confirm(`This ends whatever users of realm ${realm} were given, for all of them`, yes);
+      else if (kind === "user")
+        await confirm(`This ends whatever user ${id} of realm ${realm} was given`, yes);
+      const answer = await api.call("POST", pathOf`admin/realms/${realm}/revocations`, body);
+      output.answer(answer, () => [`Revoked: ${kind} ${id ?? realm}.`]);
+    },
+  }),
+  command({
+    words: "revocations list",
+    says: "The denials in force.",
+    options: { ...REALM, ...LIST_OPTIONS },
+    run: (call) => {
+      const columns = [
+        ...["kind", "id"].map((name) => member(name)),
+        time("issued_before", "ISSUED BEFORE"),
+        time("expires_at", "UNTIL"),
+      ];
+      const path = pathOf`admin/realms/${call.flags.realm}/revocations`;
+      return printList(call, path, {}, call.flags, columns, "No revocations.");
+    },
+  }),
+];

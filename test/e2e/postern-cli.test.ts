@@ -1,0 +1,397 @@
+// The CLI against a gateway under `wrangler dev`: what it prints, what it refuses, and with which exit code.
+import { randomBytes } from "node:crypto";
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { jwtVerify } from "jose";
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import type { LocalSecrets } from "../../cli/local-secrets.ts";
+import { type Finished, type RunOptions, runPostern } from "../support/node/postern-cli.ts";
+import { startWranglerDev, type WranglerDev } from "../support/node/wrangler-dev.ts";
+
+const TIMEOUT_MS = 120_000;
+const API_SECRET = randomBytes(32).toString("base64url");
+const scratch = mkdtempSync(join(tmpdir(), "postern-cli-"));
+let dev: WranglerDev;
+let jwtSecret = "";
+
+const SITE = {
+  origin: "echo",
+  realm: "main",
+  users: "required",
+  jwt: {
+    algorithms: ["HS256"],
+    secret: "DEMO_JWT_SECRET",
+    issuer: "https://idp.example",
+    audience: "api",
+    require: { tier: "gold" },
+    claims: { role: "realm.role", scopes: "scope" },
+  },
+  routes: [
+    { path: "/things/*", auth: "required" },
+    { path: "/read/*", auth: "required", scopes: ["things.read"] },
+  ],
+};
+const VARS = {
+  GATEWAY: {
+    issuer: "https://auth.example",
+    environment: "development",
+    realms: { main: { sign_in: { min_password_length: 8 } }, gateway: { sign_in: {} } },
+  },
+  SITE_API: SITE,
+};
+
+beforeAll(async () => {
+  const seed = async (_: D1Database, secrets: LocalSecrets) => {
+    jwtSecret = secrets.DEMO_JWT_SECRET ?? "";
+  };
+  dev = await startWranglerDev({ vars: VARS, seed });
+}, TIMEOUT_MS);
+afterAll(async () => {
+  await dev?.stop();
+  rmSync(scratch, { recursive: true, force: true });
+});
+
+const postern = (args: readonly string[], options: RunOptions = {}): Promise<Finished> =>
+  runPostern(args, {
+    ...options,
+    environment: { POSTERN_URL: dev.address, POSTERN_TOKEN: dev.adminToken, ...options.environment },
+  });
+
+/** Runs it, and fails the test where it fails. */
+async function done(...args: readonly string[]): Promise<string> {
+  const { status, stdout, stderr } = await postern(args);
+  expect({ args, status, stderr }).toMatchObject({ status: 0 });
+  return stdout;
+}
+const json = async (...args: readonly string[]) => JSON.parse(await done(...args, "--json"));
+const REALM = ["--realm", "main"];
+
+const things = (token: string, path = "/things/1") =>
+  fetch(`${dev.address}${path}`, { headers: { authorization: `Bearer ${token}`, "new-api-user": "7" } });
+
+describe("npm run postern", { timeout: TIMEOUT_MS }, () => {
+  it("shows the realms and their roles", async () => {
+    expect(await done("realms", "list")).toMatch(
+      /^NAME +ROLES +SIGN-IN\n(gateway|main) +public,user,admin,root +yes\n/,
+    );
+  });
+
+  it("keeps users: create, show, list, search, update, password, delete", async () => {
+    expect(await done("users", "list", ...REALM, "--search", "nobody-at-all")).toBe("No users.\n");
+    const created = await done(
+      ...["users", "create", ...REALM, "--id", "7", "--username", "alice", "--email", "alice@example.com"],
+      ...["--name", "Alice", "--permission", "a.b", "--permission", "c.d", "--attributes", '{"group":"vip"}'],
+    );
+    expect(created).toMatch(/^id +7$/m);
+    expect(created).toMatch(/^permissions +a\.b,c\.d$/m);
+    expect(created).toMatch(/^attributes +\{"group":"vip"\}$/m);
+    await done("users", "create", ...REALM, "--username", "bob");
+
+    expect(await done("users", "list", ...REALM, "--search", "ALI")).toMatch(
+      /^ID +USERNAME +EMAIL +NAME +ROLE +STATUS\n7 +alice +alice@example\.com +Alice +user +active\n$/,
+    );
+    const first = await postern(["users", "list", ...REALM, "--limit", "1"]);
+    expect(first.stdout.trim().split("\n")).toHaveLength(2);
+    const [, cursor = ""] = /--cursor (\S+), or --all/.exec(first.stderr) ?? [];
+    const next = await postern(["users", "list", ...REALM, "--limit", "1", "--cursor", cursor]);
+    expect(next).toMatchObject({ status: 0, stderr: "" });
+    const all = await json("users", "list", ...REALM, "--all");
+    expect(all).toMatchObject({ next_cursor: null, items: [{}, {}] });
+
+    expect(await done("users", "update", "7", ...REALM, "--name", "", "--no-permissions")).toMatch(
+      /^name +-$/m,
+    );
+    expect(await json("users", "show", "7", ...REALM)).toMatchObject({ name: null, permissions: [] });
+
+    const set = await postern(["users", "password", "7", ...REALM, "--password-stdin"], {
+      input: "correct horse battery\nignored",
+    });
+    expect(set).toMatchObject({
+      status: 0,
+      stdout: "The password is set; all sessions of the user are ended.\n",
+    });
+    expect(await json("users", "show", "7", ...REALM)).toMatchObject({ has_password: true });
+
+    const { items } = all as { items: { id: string; username: string }[] };
+    const bob = items.find(({ username }) => username === "bob")?.id ?? "";
+    expect(await done("users", "delete", bob, ...REALM, "--yes")).toContain("is deleted");
+    expect((await postern(["users", "show", bob, ...REALM])).status).toBe(1);
+  });
+
+  it.each(["keys", "pats"])(
+    "keeps %s: create, use, list, update, disable, enable, rotate, delete",
+    async (kind) => {
+      const made = await postern([
+        ...[kind, "create", ...REALM, "--user", "7", "--name", "laptop"],
+        ...["--scope", "things.read", "--expires", "90d"],
+      ]);
+      expect(made.status).toBe(0);
+      const secret = made.stdout.trim();
+      expect(secret).toMatch(/^\S{32,51}$/);
+      expect(made.stderr).toContain("shown this once");
+      expect(made.stderr).not.toContain(secret);
+      const [, id = ""] = /^id +(\S+)$/m.exec(made.stderr) ?? [];
+      expect((await things(secret, "/read/1")).status).toBe(200);
+
+      const shown = await json(kind, "show", id, ...REALM);
+      expect(shown.expires_at).toBeGreaterThan(Date.now() / 1_000 + 89 * 86_400);
+      const list = await done(kind, "list", ...REALM, "--user", "7");
+      expect(list).toMatch(new RegExp(`^${id} +7 +laptop +active +things\\.read +20`, "m"));
+      expect(list + JSON.stringify(shown)).not.toContain(secret);
+
+      await done(kind, "update", id, ...REALM, "--expires", "never", "--ip", "127.0.0.0/8", "--ip", "::1");
+      expect(await json(kind, "show", id, ...REALM)).toMatchObject({
+        expires_at: null,
+        ip_allow: ["127.0.0.0/8", "::1"],
+      });
+      await done(kind, "update", id, ...REALM, "--no-ips");
+      expect(await done(kind, "disable", id, ...REALM)).toMatch(/^status +disabled$/m);
+      expect(await done(kind, "enable", id, ...REALM)).toMatch(/^status +active$/m);
+
+      const rotated = await json(kind, "rotate", id, ...REALM, "--grace", "1h");
+      expect(await json(kind, "show", id, ...REALM)).toMatchObject({ replaced_by: rotated.id });
+      expect(await done(kind, "delete", id, ...REALM, "--yes")).toBe(`${id} is deleted.\n`);
+      expect((await things(rotated[kind === "keys" ? "key" : "token"], "/read/1")).status).toBe(200);
+    },
+  );
+
+  it("revokes, lists and ends", async () => {
+    expect(await done("sessions", "list", ...REALM)).toBe("No sessions.\n");
+    expect(await done("revoke", "token", "jti-1", ...REALM, "--expires", "10m")).toBe(
+      "Revoked: token jti-1.\n",
+    );
+    expect(await done("revoke", "user", "7", ...REALM, "--before", "2h", "--yes")).toBe("Revoked: user 7.\n");
+    const list = await done("revocations", "list", ...REALM);
+    expect(list).toMatch(/^KIND +ID +ISSUED BEFORE +UNTIL$/m);
+    expect(list).toMatch(/^token +jti-1 +- +20/m);
+    expect(list).toMatch(/^user +7 +20/m);
+    expect(await done("revoke", "realm", ...REALM, "--before", "2020-01-01", "--yes")).toBe(
+      "Revoked: realm main.\n",
+    );
+    expect(await done("sessions", "end", ...REALM, "--user", "7", "--all", "--yes")).toContain("are ended");
+  });
+
+  it("shows and verifies the audit log", async () => {
+    const list = await done("audit", "list", ...REALM, "--since", "1h", "--action", "user.created");
+    expect(list).toMatch(/^WHEN +ACTION +BY +TO +FROM +DETAILS$/m);
+    expect(list).toMatch(/^20\S+ \S+Z +user\.created +admin_token +user main\/7 +/m);
+    expect(await done("audit", "verify")).toMatch(
+      /^Intact: \d+ rows in \d+ blocks; \d+ rows are not sealed yet\.$/m,
+    );
+  });
+
+  it("tells the gateway of a restore", async () => {
+    expect(await done("db", "restored", "--yes")).toContain("Done");
+    expect(await done("audit", "list", "--action", "epoch.renewed")).toContain("epoch.renewed");
+  });
+
+  it("takes the ADMIN_TOKEN of this machine for a gateway on it", async () => {
+    writeFileSync(join(scratch, ".dev.vars"), `ADMIN_TOKEN='${dev.adminToken}'\n`);
+    const { status } = await runPostern(["realms", "list", "--url", dev.address, "--state", scratch]);
+    expect(status).toBe(0);
+  });
+
+  it("lets no name steer the terminal", async () => {
+    await done("users", "create", ...REALM, "--id", "odd", "--name", "a\u202eb\u2066");
+    const list = await done("users", "list", ...REALM, "--search", "odd");
+    expect(list).toContain("a\\u202eb\\u2066");
+    await done("users", "delete", "odd", ...REALM, "--yes");
+  });
+});
+
+describe("exit codes", { timeout: TIMEOUT_MS }, () => {
+  it("1: refused, with every field that is wrong and its mend", async () => {
+    const wrong = await postern([
+      "users",
+      "create",
+      ...REALM,
+      "--id",
+      "a b",
+      "--role",
+      "boss",
+      "--email",
+      "x",
+    ]);
+    expect(wrong).toMatchObject({ status: 1, stdout: "" });
+    expect(wrong.stderr).toMatch(/^postern: The input is not valid \(input_invalid\)$/m);
+    expect(wrong.stderr).toMatch(/^ {2}id: must be 1 to 128 letters/m);
+    expect(wrong.stderr).toMatch(/^ {2}email: must be an e-mail address$/m);
+    expect((await postern(["keys", "show", "key_none", ...REALM])).stderr).toContain("(resource_not_found)");
+  });
+
+  it("1: a token that is not accepted, without showing it", async () => {
+    const token = "x".repeat(40);
+    const { status, stderr } = await postern(["realms", "list"], { environment: { POSTERN_TOKEN: token } });
+    expect(status).toBe(1);
+    expect(stderr).toContain("(credential_invalid)");
+    expect(stderr).toContain("POSTERN_TOKEN");
+    expect(stderr).not.toContain(token);
+  });
+
+  it.each([
+    ["no command", ["nothing"], "there is no command"],
+    ["a mistyped command", ["user", "list"], "did you mean users list?"],
+    ["half a command", ["users"], "which one?"],
+    ["a mistyped flag", ["users", "list", "--relam", "x"], "did you mean --realm?"],
+    ["no realm", ["users", "list"], "--realm is needed"],
+    ["no id", ["users", "show", ...REALM], "ID is needed"],
+    ["too much", ["users", "show", "1", "2", ...REALM], '"2" is too much'],
+    ["a time of none", ["keys", "create", ...REALM, "--user", "7", "--expires", "soon"], "--expires wants"],
+    [
+      "a date that is none",
+      ["keys", "create", ...REALM, "--user", "7", "--expires", "2026-02-30"],
+      "--expires wants",
+    ],
+    ["a local time", ["audit", "list", "--since", "2026-01-01T00:00:00"], "--since wants"],
+    [
+      "attributes that are no object",
+      ["users", "update", "7", ...REALM, "--attributes", "[1]"],
+      "JSON object",
+    ],
+    ["nothing to change", ["users", "update", "7", ...REALM], "nothing is to be changed"],
+    ["a kind of none", ["revoke", "everything", "7", ...REALM], "KIND must be one of"],
+    ["--before for a key", ["revoke", "key", "7", ...REALM, "--before", "1h"], "--before is for"],
+    ["an ID for a realm", ["revoke", "realm", "main", ...REALM], "named by --realm alone"],
+    ["--all and --limit", ["users", "list", ...REALM, "--all", "--limit", "5"], "--all takes neither"],
+    ["no password", ["users", "password", "7", ...REALM], "--password-stdin"],
+    [
+      "an empty password",
+      ["users", "password", "7", ...REALM, "--password-stdin"],
+      "nothing on standard input",
+    ],
+    ["users delete without --yes", ["users", "delete", "7", ...REALM], "add --yes"],
+    ["keys delete without --yes", ["keys", "delete", "key_1", ...REALM], "add --yes"],
+    ["revoke user without --yes", ["revoke", "user", "7", ...REALM], "add --yes"],
+    ["revoke realm without --yes", ["revoke", "realm", ...REALM], "add --yes"],
+    ["sessions end --all without --yes", ["sessions", "end", ...REALM, "--user", "7", "--all"], "add --yes"],
+    ["db restored without --yes", ["db", "restored"], "add --yes"],
+    ["http to elsewhere", ["realms", "list", "--url", "http://auth.example.com"], "must be https"],
+    [
+      "http to what looks like here",
+      ["realms", "list", "--url", "http://127.0.0.1.example.com"],
+      "must be https",
+    ],
+    [
+      "a password in the URL",
+      ["realms", "list", "--url", "https://a:b@example.com"],
+      "must not hold a password",
+    ],
+    ["no URL", ["realms", "list", "--url", "here"], "must be a URL"],
+  ])("2: %s", async (_, args, expected) => {
+    const { status, stdout, stderr } = await postern(args);
+    expect({ status, stdout }).toEqual({ status: 2, stdout: "" });
+    expect(stderr).toContain(expected);
+  });
+
+  it("2: no token for a gateway elsewhere", async () => {
+    const { status, stderr } = await postern(["realms", "list", "--url", "https://auth.example.com"], {
+      environment: { POSTERN_TOKEN: "" },
+    });
+    expect(status).toBe(2);
+    expect(stderr).toContain("POSTERN_TOKEN");
+  });
+
+  it("3: nobody there, and nobody who is a gateway", async () => {
+    const nobody = await postern(["realms", "list", "--url", "http://127.0.0.1:9"]);
+    expect(nobody.status).toBe(3);
+    expect(nobody.stderr).toContain("cannot be reached");
+  });
+
+  it("0: --help, for all and for one", async () => {
+    expect(await done("--help")).toContain("users create");
+    expect(await done("keys", "--help")).not.toContain("users create");
+    expect(await done("keys", "rotate", "--help")).toContain("--grace DURATION");
+  });
+});
+
+describe("npm run postern -- token", { timeout: TIMEOUT_MS }, () => {
+  const state = () => {
+    const directory = mkdtempSync(join(scratch, "token-"));
+    const toml = (site: string, jwt: string) => `
+[vars.SITE_${site}]
+base_path = "/${site.toLowerCase()}"
+origin = "echo"
+routes = [{ path = "/*" }]
+[vars.SITE_${site}.jwt]
+issuer = "https://idp.example"
+audience = "api"
+${jwt}`;
+    writeFileSync(
+      join(directory, "wrangler.toml"),
+      `name = "token"
+[[d1_databases]]
+binding = "DB"
+[vars.GATEWAY]
+issuer = "https://auth.example"
+environment = "development"
+${toml("API", 'algorithms = ["HS256"]\nsecret = "API_SECRET"\nrequire = { tier = "gold" }\nclaims = { role = "realm.role" }')}
+${toml("FAR", 'algorithms = ["ES256"]\njwks = "https://idp.example/jwks.json"')}
+${toml("LOST", 'algorithms = ["HS512"]\nsecret = "LOST_SECRET"')}`,
+    );
+    writeFileSync(join(directory, ".dev.vars"), `API_SECRET='${API_SECRET}'\n`);
+    return ["--config", join(directory, "wrangler.toml")];
+  };
+  const token = (...args: readonly string[]) => runPostern(["token", "--user", "lUpa", ...state(), ...args]);
+
+  it("makes the token that the site's issuer would, and says that it is for debugging only", async () => {
+    const { status, stdout, stderr } = await token("--site", "api", "--ttl", "10m", "--role", "admin");
+    expect({ status, stderr }).toMatchObject({ status: 0 });
+    expect(stderr).toMatch(/For debugging only, and not to be used in production/);
+    const key = new TextEncoder().encode(API_SECRET);
+    const { payload, protectedHeader } = await jwtVerify(stdout.trim(), key, {
+      algorithms: ["HS256"],
+      issuer: "https://idp.example",
+      audience: "api",
+      subject: "lUpa",
+    });
+    expect(protectedHeader).toEqual({ alg: "HS256", typ: "JWT" });
+    expect(payload).toEqual({
+      token_type: "access",
+      sub: "lUpa",
+      nbf: expect.any(Number),
+      exp: (payload.nbf ?? 0) + 600,
+      iss: "https://idp.example",
+      aud: "api",
+      tier: "gold",
+      realm: { role: "admin" },
+    });
+    expect(stderr + stdout).not.toContain(API_SECRET);
+  });
+
+  it.each([
+    ["whose issuer has a key pair", ["--site", "far"], 1, "signs with ES256"],
+    ["whose secret is not here", ["--site", "lost"], 1, "put LOST_SECRET=… into"],
+    ["that is not there", ["--site", "apj"], 2, "did you mean api?"],
+    ["that is not named, of several", [], 2, "--site is needed: api, lost"],
+    ["for longer than it takes", ["--site", "api", "--ttl", "9999d"], 2, "--ttl"],
+    ["for no time", ["--site", "api", "--ttl", "0s"], 2, "--ttl"],
+  ])("refuses a site %s", async (_, args, code, expected) => {
+    const { status, stdout, stderr } = await token(...args);
+    expect({ status, stdout }).toEqual({ status: code, stdout: "" });
+    expect(stderr).toContain(expected);
+  });
+
+  it("is accepted by the gateway", async () => {
+    const file = join(scratch, "wrangler.toml");
+    writeFileSync(
+      file,
+      `name = "e2e"
+[[d1_databases]]
+binding = "DB"
+[vars]
+GATEWAY = { issuer = "https://auth.example", environment = "development" }
+[vars.SITE_API]
+origin = "echo"
+users = "required"
+routes = [{ path = "/things/*" }]
+jwt = { algorithms = ["HS256"], secret = "DEMO_JWT_SECRET", issuer = "https://idp.example", audience = "api", require = { tier = "gold" } }
+`,
+    );
+    await done("users", "create", ...REALM, "--id", "debugged");
+    const { stdout } = await runPostern(["token", "--user", "debugged", "--config", file], {
+      environment: { DEMO_JWT_SECRET: jwtSecret },
+    });
+    expect((await things(stdout.trim())).status).toBe(200);
+  });
+});
