@@ -25,6 +25,7 @@ export function compileCredentialRules(
     onInvalid: site.on_invalid ?? "refuse",
     forwardCredential: site.forward_credential ?? false,
     userHeader: userHeader === false ? null : userHeader.toLowerCase(),
+    userHeaderOnSessions: true,
   };
   checkHeaders(rules, ours, keyOf, scope);
   if (rules.query.length > 0) {

@@ -118,16 +118,23 @@ function compileSignIn(
   };
 }
 
-/** Every role of the realm has a list of its own, so that no name finds an inherited member. */
+/** Each role has its own scopes and those of the roles below it. */
 function compileScopes(
   realm: string,
   given: SignInInput["scopes"],
   roles: readonly string[],
 ): SignIn["scopes"] {
-  if (realm === GATEWAY_REALM) return { everyone: [], byRole: { admin: GATEWAY_SCOPES } };
-  if (given === undefined || Array.isArray(given)) return { everyone: given ?? [], byRole: {} };
-  const scopesOf = (role: string) => (Object.hasOwn(given, role) ? (given[role] ?? []) : []);
-  return { everyone: [], byRole: Object.fromEntries(roles.map((role) => [role, scopesOf(role)])) };
+  const perRole: SignInInput["scopes"] = realm === GATEWAY_REALM ? { admin: [...GATEWAY_SCOPES] } : given;
+  const everyone = Array.isArray(perRole) ? perRole : [];
+  const byRole = new Map<string, readonly string[]>();
+  let scopes: readonly string[] = everyone;
+  for (const role of roles) {
+    const own =
+      perRole === undefined || Array.isArray(perRole) || !Object.hasOwn(perRole, role) ? [] : perRole[role];
+    scopes = [...new Set([...scopes, ...(own ?? [])])];
+    byRole.set(role, scopes);
+  }
+  return { everyone, byRole };
 }
 
 function checkScopes(realm: string, { scopes }: SignInInput, roles: readonly string[], issues: Issues): void {

@@ -34,7 +34,11 @@ export function compileSite(
   const userContext = compileUserContext(values, gateway.userContext, keyOf, scope);
   const ours = ownHeaders(userContext);
   const realm = realms.get(realmNameOf(source)) ?? NO_REALM;
-  const credentials = withSignIn(compileCredentialRules(values, ours, keyOf, scope), realm);
+  const credentials = withSignIn(
+    compileCredentialRules(values, ours, keyOf, scope),
+    values.user_header !== undefined,
+    realm,
+  );
   const originHeaders = compileOriginHeaders(
     values.origin_headers ?? {},
     ours,
@@ -100,10 +104,15 @@ export function compileSite(
   };
 }
 
-/** The session cookie of the realm is read wherever the realm's users are. */
-function withSignIn(rules: CredentialRules, { signIn }: Realm): CredentialRules {
-  if (signIn === null || signIn.cookie === null || rules.cookies.includes(signIn.cookie)) return rules;
-  return { ...rules, cookies: [...rules.cookies, signIn.cookie] };
+/**
+ * The session cookie of the realm is read wherever the realm's users are, and stands alone there: a page cannot add a
+ * header to every request it causes, and what the header is for, the cookie's own rules see to.
+ */
+function withSignIn(rules: CredentialRules, isHeaderNamed: boolean, { signIn }: Realm): CredentialRules {
+  if (signIn === null) return rules;
+  const isKnown = signIn.cookie === null || rules.cookies.includes(signIn.cookie);
+  const cookies = isKnown ? rules.cookies : [...rules.cookies, signIn.cookie ?? ""];
+  return { ...rules, cookies, userHeaderOnSessions: isHeaderNamed };
 }
 
 /** Whether any route may lead to a look-up of users, keys or revocations, which needs D1. */

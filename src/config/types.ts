@@ -47,10 +47,11 @@ export interface SignIn {
   readonly sessionSeconds: number;
   /** In code points. */
   readonly minPasswordLength: number;
-  /** Scopes of everyone who signs in, and of those on a step of `Realm.roles` or above it. */
+  /** What users may do with what they sign in for: `byRole` holds all of a role's scopes, for each of `Realm.roles`. */
   readonly scopes: {
+    /** Also of a role that is none. */
     readonly everyone: readonly string[];
-    readonly byRole: Readonly<Record<string, readonly string[]>>;
+    readonly byRole: ReadonlyMap<string, readonly string[]>;
   };
   /** Name of the session cookie, with `__Host-`; `null`: no cookies. */
   readonly cookie: string | null;
@@ -132,6 +133,8 @@ export interface CredentialRules {
   readonly forwardCredential: boolean;
   /** Lower-case header that must carry the owner's id beside a PAT or session; `null`: not asked for. */
   readonly userHeader: string | null;
+  /** Whether a session needs that header as well: not where people sign in here, unless the site names the header. */
+  readonly userHeaderOnSessions: boolean;
 }
 
 export interface JwtIssuer {

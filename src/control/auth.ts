@@ -1,14 +1,13 @@
 // Signing in, refreshing, signing out.
 import * as v from "valibot";
 import type { Actor } from "../audit.ts";
+import { remainingScopes, scopesOfRole } from "../config/role-scopes.ts";
 import type { Realm } from "../config/types.ts";
 import type { RequestContext } from "../context.ts";
 import { mintSessionCookie, randomBase62 } from "../crypto/credential-format.ts";
 import { storedDigests } from "../crypto/digest.ts";
 import { signAccessToken } from "../issuer/access-token.ts";
-import { MAX_PASSWORD_BYTES } from "../issuer/password-policy.ts";
 import { readRefreshToken, signRefreshToken } from "../issuer/refresh-token.ts";
-import { scopesOfRole } from "../issuer/scopes.ts";
 import { checkPassword } from "../issuer/sign-in.ts";
 import { Problem } from "../problem.ts";
 import type { UserView } from "../store/directory.ts";
@@ -16,24 +15,16 @@ import type { LiveSession } from "../store/session-chains.ts";
 import { auditEntry } from "./call.ts";
 import { admit } from "./caller.ts";
 import { ANYONE, type Call, endpoint, USER_WRITES } from "./endpoint.ts";
-import { RealmName, Word } from "./fields.ts";
+import { Password, RealmName, Word } from "./fields.ts";
 import { invalid } from "./input.ts";
 import { longestTokenSeconds, realmOfUsers } from "./realm.ts";
 import { toUser, User } from "./resources.ts";
 import type { Services } from "./services.ts";
 
 /** Long enough for any scheme of digest, so that no cause of failure is faster than another. */
-const FAILURE_TAKES_MS = 500;
+const FAILURE_TAKES_MS = 750;
 const MAX_USER_AGENT_LENGTH = 256;
 
-const Password = v.pipe(
-  v.string(),
-  v.minLength(1, "must not be empty"),
-  v.check(
-    (password) => new TextEncoder().encode(password).length <= MAX_PASSWORD_BYTES,
-    `must be at most ${MAX_PASSWORD_BYTES} bytes`,
-  ),
-);
 const Name = v.pipe(v.string(), v.minLength(1, "must not be empty"), v.maxLength(254, "is too long"));
 
 const LoginBody = v.pipe(
@@ -43,7 +34,15 @@ const LoginBody = v.pipe(
     email: v.optional(Name),
     password: Password,
     /** Fewer than the user could have; RFC 6749 §3.3. */
-    scope: v.optional(v.string()),
+    scope: v.optional(
+      v.pipe(
+        v.string(),
+        v.check(
+          (text) => wordsOf(text).every((word) => v.is(Word, word)),
+          "must be scopes, separated by blanks",
+        ),
+      ),
+    ),
     session: v.optional(v.picklist(["token", "cookie"], "must be token or cookie")),
   }),
   v.forward(
@@ -134,18 +133,16 @@ async function signIn({ context, services, body }: AnyoneCall<v.InferOutput<type
   const user = await services.directory.user(realm.name, account.userId);
   if (user === null) throw new Problem("sign_in_failed", "deleted meanwhile");
   const scopes = chosenScopes(body.scope, scopesOfRole(realm, user.role));
-  return isCookie
-    ? beginCookie(realm, user, scopes, context, services)
-    : beginTokens(realm, user, scopes, context, services);
+  const granted = { realm, user, scopes, verifiedHash: account.password.hash, context, services };
+  return isCookie ? beginCookie(granted) : beginTokens(granted);
 }
+
+const wordsOf = (text: string) => text.split(" ").filter((word) => word !== "");
 
 /** What was asked for, as far as it can be had; everything where nothing was (RFC 6749 §3.3). */
 function chosenScopes(asked: string | undefined, possible: readonly string[]): readonly string[] {
   if (asked === undefined) return possible;
-  const words = asked.split(" ").filter((word) => word !== "");
-  if (!words.every((word) => v.is(Word, word))) {
-    throw invalid([{ field: "scope", message: "must be scopes, separated by blanks" }]);
-  }
+  const words = wordsOf(asked);
   return possible.filter((scope) => words.includes(scope));
 }
 
@@ -156,16 +153,24 @@ function newestPepper({ config }: Services) {
   return pepper;
 }
 
+/** A sign-in that succeeded, on the way to its session. */
+interface Granted {
+  readonly realm: Realm;
+  readonly user: UserView;
+  readonly scopes: readonly string[];
+  /** What the password was found right by: if it is another one by now, there will be no session. */
+  readonly verifiedHash: string;
+  readonly context: RequestContext;
+  readonly services: Services;
+}
+
+/** @returns when the session ends, at the latest. @throws Problem `sign_in_failed` */
 async function begin(
-  realm: Realm,
-  user: UserView,
-  scopes: readonly string[],
+  { realm, user, scopes, verifiedHash, context, services }: Granted,
   kind: "cookie" | "token",
-  digest: string,
   id: string,
-  context: RequestContext,
-  services: Services,
-) {
+  digest: string,
+): Promise<number> {
   if (realm.signIn === null) throw new Problem("config_invalid", "no sign-in");
   const { nowSeconds, clientAddress, arrival } = context;
   const { idleSeconds, sessionSeconds } = realm.signIn;
@@ -173,59 +178,50 @@ async function begin(
   const target = { kind: "session", realm: realm.name, id } as const;
   const expiresAtSeconds =
     nowSeconds + (kind === "cookie" ? Math.min(idleSeconds, sessionSeconds) : sessionSeconds);
-  await services.writes
+  const isBegun = await services.writes
     .audited(auditEntry(context, actor, "session.created", target, { user: user.id, kind }))
-    .createSession({
-      id,
-      realm: realm.name,
-      userId: user.id,
-      kind,
-      digest,
-      pepper: newestPepper(services).id,
-      scopes,
-      createdAtSeconds: nowSeconds,
-      expiresAtSeconds,
-      idleExpiresAtSeconds: kind === "cookie" ? null : nowSeconds + idleSeconds,
-      lastUsedAtSeconds: nowSeconds,
-      address: clientAddress,
-      userAgent: arrival.request.headers.get("user-agent")?.slice(0, MAX_USER_AGENT_LENGTH) ?? null,
-    });
+    .createSession(
+      {
+        id,
+        realm: realm.name,
+        userId: user.id,
+        kind,
+        digest,
+        pepper: newestPepper(services).id,
+        scopes,
+        createdAtSeconds: nowSeconds,
+        expiresAtSeconds,
+        idleExpiresAtSeconds: kind === "cookie" ? null : nowSeconds + idleSeconds,
+        lastUsedAtSeconds: nowSeconds,
+        address: clientAddress,
+        userAgent: arrival.request.headers.get("user-agent")?.slice(0, MAX_USER_AGENT_LENGTH) ?? null,
+      },
+      verifiedHash,
+    );
+  if (!isBegun) throw new Problem("sign_in_failed", "disabled, or another password meanwhile");
   context.trace.principalId = user.id;
   context.trace.credentialId = id;
-  return { actor, expiresAtSeconds };
+  return expiresAtSeconds;
 }
 
 const newSessionId = () => `ses_${randomBase62(22)}`;
 
-async function beginTokens(
-  realm: Realm,
-  user: UserView,
-  scopes: readonly string[],
-  context: RequestContext,
-  services: Services,
-) {
+async function beginTokens(granted: Granted) {
+  const { realm, user, context, services } = granted;
   const id = newSessionId();
-  await begin(realm, user, scopes, "token", "", id, context, services);
-  const session = await services.chains.peek(
-    { sessionId: id, counter: 0, pepper: newestPepper(services).id },
-    context.nowSeconds,
-  );
-  // Revoked or disabled between the password and here.
+  await begin(granted, "token", id, "");
+  const presented = { sessionId: id, counter: 0, pepper: newestPepper(services).id };
+  const session = await services.chains.peek(presented, context.nowSeconds);
   if (session === null) throw new Problem("sign_in_failed", "ended meanwhile");
   return tokensOf(session, realm, user, context, services);
 }
 
-async function beginCookie(
-  realm: Realm,
-  user: UserView,
-  scopes: readonly string[],
-  context: RequestContext,
-  services: Services,
-) {
+async function beginCookie(granted: Granted) {
+  const { realm, user, scopes, context, services } = granted;
   const id = newSessionId();
   const { value, secret } = await mintSessionCookie(id, services.config.secrets.tagSecrets);
   const [digest = ""] = await storedDigests(secret, [newestPepper(services)]);
-  const { expiresAtSeconds } = await begin(realm, user, scopes, "cookie", digest, id, context, services);
+  const expiresAtSeconds = await begin(granted, "cookie", id, digest);
   const content = {
     session_id: id,
     expires_in: expiresAtSeconds - context.nowSeconds,
@@ -251,8 +247,7 @@ async function tokensOf(
 ) {
   const pepper = config.secrets.peppers.find(({ id }) => id === session.pepper);
   if (pepper === undefined) throw new Problem("credential_invalid", "the session's pepper is gone");
-  const possible = scopesOfRole(realm, session.role);
-  const scopes = session.scopes.filter((scope) => possible.includes(scope));
+  const scopes = remainingScopes(session.scopes, realm, session.role);
   const endsAtSeconds = Math.min(session.expiresAtSeconds, session.idleExpiresAtSeconds);
   const access = await signAccessToken(
     {

@@ -5,18 +5,22 @@ import type { RequestContext } from "../context.ts";
 import { Problem } from "../problem.ts";
 import { admit, type Caller } from "./caller.ts";
 import type { Call, Endpoint } from "./endpoint.ts";
-import { invalid, readBody, readQuery } from "./input.ts";
+import { invalid, parseInput, readInput, readQuery } from "./input.ts";
 import { realmOfUsers } from "./realm.ts";
 import type { Services } from "./services.ts";
 
 /** @throws Problem */
-export async function answer(endpoint: Endpoint, context: RequestContext): Promise<Response> {
-  const services = context.runtime.services;
+export async function answer(endpoint: Endpoint, arrived: RequestContext): Promise<Response> {
+  const { services } = arrived.runtime;
   if (services === null) throw new Problem("store_unavailable", "no D1 database is bound as DB");
-  const { request, search, path } = context.arrival;
+  const { request, search, path } = arrived.arrival;
   const parameters = new URLSearchParams(search);
   // `realm` is an input of every call for users, beside what the endpoint's own query says.
   const named = endpoint.access.for === "user" ? takeOne(parameters, "realm") : null;
+  if (endpoint.access.for !== "anyone") demandSomeCredential(request);
+  // Before anything is decided: who sends it slowly must not be let in by what was so when it began.
+  const input = endpoint.body === null ? null : await readInput(request);
+  const context = { ...arrived, nowSeconds: Math.floor(Date.now() / 1_000) };
   const caller = await admit(endpoint.access, () => realmOfUsers(named, context), context);
   const call: Call<unknown, unknown, Caller> = {
     context,
@@ -24,7 +28,10 @@ export async function answer(endpoint: Endpoint, context: RequestContext): Promi
     caller,
     params: parametersOf(endpoint.path, path),
     query: readQuery(parameters, endpoint.query ?? NO_QUERY),
-    body: endpoint.body === null ? null : await readBody(request, endpoint.body, endpoint.bodyType ?? "json"),
+    body:
+      endpoint.body === null
+        ? null
+        : parseInput(input, request.headers, endpoint.body, endpoint.bodyType ?? "json"),
     audit: (action, target, details = {}) => auditEntry(context, caller.actor, action, target, details),
   };
   const result = await perform(endpoint, call, services);
@@ -48,6 +55,12 @@ async function perform(
   }
 }
 
+/** Spares reading the body of whoever presents nothing at all. Whether what is presented is any good, `admit` finds out. */
+function demandSomeCredential({ headers }: Request): void {
+  if (headers.has("authorization") || headers.has("cookie")) return;
+  throw new Problem("credential_missing", "no credential");
+}
+
 const NO_QUERY = v.strictObject({});
 
 /** Removes the parameter. @returns its value, `null` where there is none. @throws Problem where there are several */
@@ -58,10 +71,10 @@ function takeOne(parameters: URLSearchParams, name: string): string | null {
   return value;
 }
 
-/** D1 throws plain errors, drizzle one of its own around them; mistakes of ours have other names. */
+/** D1 throws plain errors; mistakes of ours have other names. */
 function isOutage(error: unknown): boolean {
   if (error instanceof Problem || !(error instanceof Error)) return false;
-  return error.name === "Error" || error.name === "DrizzleQueryError" || error.name === "D1_ERROR";
+  return error.name === "Error" || error.name === "D1_ERROR";
 }
 
 export function auditEntry(

@@ -145,6 +145,7 @@ function siteOf(realm: Realm): Site {
       onInvalid: "refuse",
       forwardCredential: false,
       userHeader: null,
+      userHeaderOnSessions: false,
     },
     jwtIssuers: realm.signIn === null ? [] : [realm.signIn.issuer],
     userContext: NO_CONTEXT,

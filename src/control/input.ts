@@ -1,29 +1,49 @@
 // Bodies and queries -> what the endpoint's schema makes of them, or every field that is wrong with the mend.
 import * as v from "valibot";
+import { cutOff } from "../cut-off.ts";
 import { type InputError, Problem } from "../problem.ts";
 
 /** Import sends the largest bodies; everything else is a few hundred bytes. */
 export const MAX_BODY_BYTES = 1_048_576;
+const BODY_DEADLINE_MS = 10_000;
 const LARGE_BODY_LENGTH = 65_536;
 const MAX_ERRORS = 50;
 
 /**
- * The body as the schema has it. An unknown member is an error: what is not read must not look as if it was.
- * @throws Problem `content_type_unsupported`, `content_too_large`, `request_malformed`, `input_invalid`
+ * The whole body as text, within a deadline; `null`: there is none. Who may call is found out afterwards, so that nobody is
+ * let in by what was so before a slow body had arrived.
+ * @throws Problem `content_too_large`, `request_malformed`
  */
-export async function readBody(
-  request: Request,
+export async function readInput(request: Request): Promise<string | null> {
+  if (request.body === null) return null;
+  try {
+    const text = await cutOff(readText(request.body), BODY_DEADLINE_MS);
+    return text === "" ? null : text;
+  } catch (error) {
+    if (error instanceof Problem) throw error;
+    throw new Problem("request_malformed", "the body did not arrive", {
+      errors: [{ field: "", message: `must arrive within ${BODY_DEADLINE_MS / 1_000} seconds` }],
+    });
+  }
+}
+
+/**
+ * The body as the schema has it. An unknown member is an error: what is not read must not look as if it was.
+ * @param text `null`: there is none, which says nothing and a schema may allow
+ * @throws Problem `content_type_unsupported`, `request_malformed`, `input_invalid`
+ */
+export function parseInput(
+  text: string | null,
+  headers: Headers,
   schema: v.GenericSchema,
   type: "json" | "form",
-): Promise<unknown> {
-  // No body at all says nothing, which a schema may allow.
-  if (request.body === null) return parse(schema, {});
-  const given = (request.headers.get("content-type") ?? "").split(";", 1)[0]?.trim().toLowerCase();
+): unknown {
+  if (text === null) return parse(schema, {});
+  const given = (headers.get("content-type") ?? "").split(";", 1)[0]?.trim().toLowerCase();
   const wanted = type === "json" ? "application/json" : "application/x-www-form-urlencoded";
   // A page of another origin can send a form without asking; JSON it cannot (Fetch standard, CORS-safelisted request-header).
   if (given !== wanted)
     throw new Problem("content_type_unsupported", `${type} is wanted`, { errors: [contentType(wanted)] });
-  const text = await readText(request);
   if (type === "form") return parse(schema, single(new URLSearchParams(text)));
   let value: unknown;
   try {
@@ -91,11 +111,10 @@ function single(parameters: URLSearchParams): Readonly<Record<string, string>> {
 }
 
 /** Reads no further than the limit, whatever Content-Length says. */
-async function readText(request: Request): Promise<string> {
-  if (request.body === null) return "";
+async function readText(body: ReadableStream<Uint8Array>): Promise<string> {
   const chunks: Uint8Array[] = [];
   let size = 0;
-  for await (const chunk of request.body) {
+  for await (const chunk of body) {
     size += chunk.byteLength;
     if (size > MAX_BODY_BYTES) {
       throw new Problem("content_too_large", "the body is too large", {

@@ -1,5 +1,4 @@
 // What OAuth tools ask of whoever issues tokens: revocation (RFC 7009) and introspection (RFC 7662).
-import { decodeJwt } from "jose";
 import * as v from "valibot";
 import type { Realm } from "../config/types.ts";
 import type { RequestContext } from "../context.ts";
@@ -10,7 +9,7 @@ import type { CredentialKind, Principal } from "../types.ts";
 import { auditEntry } from "./call.ts";
 import { matchOf } from "./caller.ts";
 import { ADMIN_READS, ANYONE, type Call, endpoint } from "./endpoint.ts";
-import { longestTokenSeconds } from "./realm.ts";
+import { longestTokenSeconds, realmNamedByToken } from "./realm.ts";
 import type { Services } from "./services.ts";
 
 const Token = v.pipe(v.string(), v.minLength(1, "must not be empty"), v.maxLength(8_192, "is too long"));
@@ -91,7 +90,7 @@ async function revokeToken({
   }
   const kind = kindOf(body.token, services);
   if (kind === "jwt") {
-    const realm = realmOfToken(body.token, services);
+    const realm = realmNamedByToken(config, body.token);
     const principal = realm === null ? null : await identify(body.token, kind, realm, context);
     if (principal === null || principal.credential.id === null) return;
     const { id: userId, credential } = principal;
@@ -147,7 +146,7 @@ async function introspect(
     };
   }
   const kind = kindOf(value, services);
-  const possible = kind === "jwt" ? [realmOfToken(value, services)] : [...config.realms.values()];
+  const possible = kind === "jwt" ? [realmNamedByToken(config, value)] : [...config.realms.values()];
   for (const realm of possible) {
     const principal = realm === null ? null : await identify(value, kind, realm, context);
     if (principal === null) continue;
@@ -170,17 +169,6 @@ async function introspect(
 function kindOf(value: string, { config }: Services): "jwt" | "api_key" | "pat" {
   if (value.split(".").length === 3) return "jwt";
   return value.startsWith(config.gateway.apiKeyPrefix) ? "api_key" : "pat";
-}
-
-/** By its unverified `aud`; the verifier then checks it. Only tokens of ours are known here. */
-function realmOfToken(value: string, { config }: Services): Realm | null {
-  try {
-    const { aud } = decodeJwt(value);
-    const realm = typeof aud === "string" ? config.realms.get(aud) : undefined;
-    return realm === undefined || realm.signIn === null ? null : realm;
-  } catch {
-    return null;
-  }
 }
 
 /** As a site of the realm would, asking D1. @throws Problem when it could not be decided */

@@ -40,7 +40,13 @@ function build(endpoints: readonly Endpoint[], config: Config): object {
   }
   return {
     openapi: "3.1.1",
-    info: { title: "Postern", summary: "Sign-in, self-service and administration", version: "1" },
+    info: {
+      title: "Postern",
+      summary: "Sign-in, self-service and administration",
+      description:
+        "Without `realm`: that of the access token, else of the host's sites, else the only one with sign_in beside `gateway`.",
+      version: "1",
+    },
     servers: [{ url: "/_gateway" }],
     paths,
     components: {
@@ -69,6 +75,7 @@ function operationOf(
       ? { description: "Done" }
       : {
           description: "Success",
+          ...(id === "signIn" && { headers: { "Set-Cookie": SESSION_COOKIE } }),
           content: { "application/json": { schema: schemaOf(endpoint.answer, "output") } },
         };
   return {
@@ -130,7 +137,9 @@ function cookieSchemes({ realms }: Config): ReadonlyMap<string, object> {
   const schemes = new Map<string, object>();
   for (const { name, signIn } of realms.values()) {
     const cookie = signIn?.cookie ?? null;
-    if (cookie !== null) schemes.set(cookieScheme(name), { type: "apiKey", in: "cookie", name: cookie });
+    if (cookie === null) continue;
+    const description = "All but GET need a same-origin `Origin` header";
+    schemes.set(cookieScheme(name), { type: "apiKey", in: "cookie", name: cookie, description });
   }
   return schemes;
 }
@@ -161,9 +170,13 @@ function problemResponse(status: number): object {
   const codes = Object.entries(PROBLEMS).filter(([, problem]) => problem.status === status);
   return {
     description: codes.map(([code]) => code).join(", "),
+    ...((status === 429 || status === 503) && { headers: { "Retry-After": RETRY_AFTER } }),
     content: { "application/problem+json": { schema: { $ref: "#/components/schemas/Problem" } } },
   };
 }
+
+const SESSION_COOKIE = { description: "With `session: cookie`", schema: { type: "string" } };
+const RETRY_AFTER = { description: "Seconds", schema: { type: "integer" } };
 
 /** RFC 9457 §3.1, with `code`, `requestId` and `errors` as extension members. */
 const PROBLEM = {

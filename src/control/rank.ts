@@ -30,6 +30,15 @@ export function demandRank(caller: Administrator, realm: Realm, role: string): v
 }
 
 /**
+ * Whether a change of role lifts a user out of reach of those who could act on them before. What they have by then,
+ * a password or a key, may have been made by one of those.
+ */
+export function isLifted(realm: Realm, from: string, to: string): boolean {
+  const height = heightOf(realm, to);
+  return height >= POWERS.admin && height > heightOf(realm, from);
+}
+
+/**
  * For what concerns all users of a realm at once, or one that nobody can tell.
  * @throws Problem `rank_insufficient` unless the caller stands strictly above everyone there; a plain administrator never does
  */

@@ -3,19 +3,25 @@
 import { GATEWAY_REALM } from "../config/realms.ts";
 import type { Config, Realm } from "../config/types.ts";
 import type { RequestContext } from "../context.ts";
+import { readCompactJws } from "../pipeline/verify/compact-jws.ts";
+import { readStrictObject } from "../pipeline/verify/strict-json.ts";
 import { Problem } from "../problem.ts";
 import { invalid } from "./input.ts";
 
-/** @throws Problem `resource_not_found` */
+/** For administrators: the refusal names all realms. @throws Problem `resource_not_found` */
 export function realmNamed(config: Config, name: string): Realm {
   const realm = config.realms.get(name);
-  if (realm === undefined) throw new Problem("resource_not_found", "no such realm");
+  if (realm === undefined) {
+    throw new Problem("resource_not_found", "no such realm", {
+      errors: [{ field: "realm", message: `must be one of ${[...config.realms.keys()].join(", ")}` }],
+    });
+  }
   return realm;
 }
 
 /**
- * The realm whose users a call of `auth/*` or `me/*` is for: the one that is named; else that of the host's sites; else the
- * only one with sign-in beside the gateway's own.
+ * The realm whose users a call of `auth/*` or `me/*` is for: the one that is named; else the one that the access token
+ * says it is for; else that of the host's sites; else the only one with sign-in beside the gateway's own.
  * @throws Problem `input_invalid` where that leaves none, or several
  */
 export function realmOfUsers(named: string | null, { runtime, arrival }: RequestContext): Realm {
@@ -26,6 +32,9 @@ export function realmOfUsers(named: string | null, { runtime, arrival }: Request
     if (realm === undefined) throw error("must be the name of a realm");
     return realm;
   }
+  const bearer = /^bearer +(\S+)$/i.exec(arrival.request.headers.get("authorization") ?? "")?.[1];
+  const ofToken = bearer === undefined ? null : realmNamedByToken(runtime.config, bearer);
+  if (ofToken !== null) return ofToken;
   const onHost = sites.filter(({ hosts, realm }) => hosts?.includes(arrival.host) && realm.signIn !== null);
   const candidates = new Set(
     onHost.length > 0 ? onHost.map(({ realm }) => realm) : [...realms.values()].filter(hasSignIn),
@@ -37,6 +46,16 @@ export function realmOfUsers(named: string | null, { runtime, arrival }: Request
 }
 
 const hasSignIn = ({ name, signIn }: Realm) => signIn !== null && name !== GATEWAY_REALM;
+
+/**
+ * The realm with sign-in that a token's `aud` names. Nothing about the token is verified by this; `null`: it names none.
+ */
+export function realmNamedByToken({ realms }: Config, token: string): Realm | null {
+  const jws = readCompactJws(token);
+  const claims = jws === null ? null : readStrictObject(jws.payload);
+  const realm = typeof claims?.aud === "string" ? realms.get(claims.aud) : undefined;
+  return realm === undefined || realm.signIn === null ? null : realm;
+}
 
 /** Whether people sign in on this host: where the control plane is, and where a site with such a realm is. */
 export function isSignInHost({ runtime, arrival }: RequestContext): boolean {

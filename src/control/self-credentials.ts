@@ -56,7 +56,7 @@ function endpointsFor(kind: CredentialKind): readonly Endpoint[] {
       method: "POST",
       path: all,
       id: `createMy${operation}`,
-      summary: `Make a ${one} for myself. Its secret is in this answer and in no other`,
+      summary: `Make a new ${one} for myself. Its secret is in this answer and in no other`,
       access: USER_WRITES,
       query: null,
       body: v.strictObject(NEW_CREDENTIAL_MEMBERS),

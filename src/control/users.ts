@@ -1,9 +1,9 @@
 // Administration of users: who there is, who they are, and what ends with them.
 import * as v from "valibot";
+import { scopesOfRole } from "../config/role-scopes.ts";
 import type { Realm } from "../config/types.ts";
 import { randomBase62 } from "../crypto/credential-format.ts";
 import { passwordErrors } from "../issuer/password-policy.ts";
-import { scopesOfRole } from "../issuer/scopes.ts";
 import { Problem } from "../problem.ts";
 import type { UserView } from "../store/directory.ts";
 import type { PasswordHash } from "../store/writes.ts";
@@ -26,7 +26,7 @@ import {
   Words,
 } from "./fields.ts";
 import { invalid } from "./input.ts";
-import { type Administrator, demandHeld, demandRank } from "./rank.ts";
+import { type Administrator, demandHeld, demandRank, isLifted } from "./rank.ts";
 import { longestTokenSeconds, realmNamed } from "./realm.ts";
 import { RealmSummary, toRealm, toUser, User } from "./resources.ts";
 
@@ -201,19 +201,40 @@ async function updateUser(call: AdminCall<v.InferOutput<typeof UserChange>>) {
   demandHeld(realm, body.permissions ?? [], caller.permissions);
   const fields = Object.keys(body);
   if (fields.length === 0) return toUser(user);
+  const ends = endingWith(realm, user, role, status);
   const entry = call.audit("user.updated", targetOf(realm, user.id), {
     fields,
+    ...(ends !== null && { ended: ends }),
     ...(role !== user.role && { role: [user.role, role] }),
     ...(status !== user.status && { status: [user.status, status] }),
   });
   try {
     const writes = services.writes.audited(entry);
-    const isDone = await writes.updateUser(realm.name, user.id, body, context.nowSeconds, user);
+    const isDone = await writes.updateUser(realm.name, user.id, body, context.nowSeconds, {
+      expected: user,
+      ...(ends !== null && {
+        ending: {
+          what: ends,
+          denyUntilSeconds: context.nowSeconds + longestTokenSeconds(services.config, realm),
+        },
+      }),
+    });
     if (!isDone) throw await changed(call);
   } catch (error) {
     throw takenOr(error);
   }
   return toUser((await findUser(call)).user);
+}
+
+/** Who may not sign in has no sessions (ASVS 5.0 7.4.2). Who is lifted begins anew, with nothing that others made for them. */
+function endingWith(
+  realm: Realm,
+  user: UserView,
+  role: string,
+  status: UserView["status"],
+): "sessions" | "everything" | null {
+  if (isLifted(realm, user.role, role)) return "everything";
+  return status !== user.status && status !== "active" ? "sessions" : null;
 }
 
 async function deleteUser(call: AdminCall) {

@@ -60,7 +60,7 @@ function readBcrypt(hash: string): Reading {
   }
   return {
     async load() {
-      const { hashSync } = await import("bcryptjs");
+      const { hashSync } = await import("./bcrypt.ts");
       return (password) => isSameSecret(hashSync(password, salt).slice(salt.length), digest);
     },
   };

@@ -28,7 +28,7 @@ export interface SignInAttempt {
   readonly failureMayShow: Promise<unknown>;
 }
 
-/** An account, with the digest that the password was found right by. */
+/** An account, with the digest that stands for the password now. */
 export type VerifiedAccount = Account & { readonly password: PasswordHash };
 
 const FAILURE_WINDOW_SECONDS = 600;
@@ -49,7 +49,8 @@ export async function checkPassword(attempt: SignInAttempt, services: Services):
     const actor = { kind: "user", realm: realm.name, id: subject, credentialId: null } as const;
     const target = { kind: "user", realm: realm.name, id: subject } as const;
     const entry = audit(actor, "user.password_rehashed", target, { from: verified.password.scheme });
-    await rehash(subject, password, verified.password.hash, attempt, services, entry);
+    const better = await rehash(subject, password, verified.password.hash, attempt, services, entry);
+    if (better !== null) return { ...verified, password: better };
   }
   return verified;
 }
@@ -67,7 +68,11 @@ export async function checkAccount(
   services: Services,
 ): Promise<VerifiedAccount> {
   const { realm, password, address, nowSeconds } = attempt;
-  const keys = throttleKeys(realm.name, subject, address, nowSeconds);
+  const isKnownAddress =
+    account !== null &&
+    address !== null &&
+    (await services.accounts.hasSessionFrom(realm.name, account.userId, address));
+  const keys = throttleKeys(realm.name, subject, { address, isKnown: isKnownAddress }, nowSeconds);
   const waitSeconds = await services.throttle.take(keys, nowSeconds);
   if (waitSeconds > 0) {
     throw new Problem("rate_limited", "sign-in attempts", { retryAfterSeconds: waitSeconds });
@@ -124,7 +129,7 @@ async function countFailure(
   await services.auditLog.append(audit({ kind: "anonymous" }, "sign_in.failed", target, { count: 1 }));
 }
 
-/** An isolate that is busy hashing does it the next time. */
+/** @returns the new digest; `null` where the isolate is busy hashing, or the digest was changed: then it is for next time */
 async function rehash(
   userId: string,
   password: string,
@@ -132,11 +137,13 @@ async function rehash(
   { realm, nowSeconds }: SignInAttempt,
   { hasher, writes }: Services,
   entry: AuditEntry,
-): Promise<void> {
+): Promise<PasswordHash | null> {
   try {
     const better = await hasher.hash(password);
-    await writes.audited(entry).rehashPassword(realm.name, userId, verified, better, nowSeconds);
+    const audited = writes.audited(entry);
+    return (await audited.rehashPassword(realm.name, userId, verified, better, nowSeconds)) ? better : null;
   } catch (error) {
-    if (!(error instanceof Problem && error.code === "sign_in_busy")) throw error;
+    if (error instanceof Problem && error.code === "sign_in_busy") return null;
+    throw error;
   }
 }

@@ -30,21 +30,30 @@ export interface ThrottleKey {
   readonly rule: ThrottleRule;
 }
 
+export interface CallerAddress {
+  /** `null`: not known, and not counted by. */
+  readonly address: string | null;
+  /** Whether the account's user has signed in from there. */
+  readonly isKnown: boolean;
+}
+
 /**
  * What an attempt is counted by: first the account, then the address, for IPv6 its /64 network; the latter in all realms
  * together.
  *
  * @param subject the user's id, so that username and e-mail address share one; for a name that nobody has, what stands
  *   for all its spellings and cannot be an id. Must not contain the name itself: people type passwords into that field
- * @param address `null`: not known, and not counted by
+ * @param caller from an address that the user signed in from before, attempts are counted apart: whoever tries passwords
+ *   elsewhere must not keep the owner out
  */
 export function throttleKeys(
   realm: string,
   subject: string,
-  address: string | null,
+  { address, isKnown }: CallerAddress,
   nowSeconds: number,
 ): readonly ThrottleKey[] {
-  const account = { key: `account:${realm}/${subject}`, rule: ACCOUNT_RULE };
+  const place = isKnown && address !== null ? ` from ${callerNetwork(address)}` : "";
+  const account = { key: `account:${realm}/${subject}${place}`, rule: ACCOUNT_RULE };
   if (address === null) return [account];
   const window = Math.floor(nowSeconds / ADDRESS_WINDOW_SECONDS);
   return [account, { key: `address:${window}/${callerNetwork(address)}`, rule: ADDRESS_RULE }];

@@ -16,6 +16,8 @@ export interface Accounts {
   /** By username or e-mail address in any spelling (`accountKey`); an e-mail address has an `@`, a username none. */
   find(realm: string, identifier: string): Promise<Account | null>;
   byId(realm: string, userId: string): Promise<Account | null>;
+  /** Whether the user began a session from this address before, as far back as sessions are kept. */
+  hasSessionFrom(realm: string, userId: string, address: string): Promise<boolean>;
   /** Whether it is one of those used most, in any case of letters. Looks at the whole of it. */
   isPasswordBlocked(password: string): Promise<boolean>;
 }
@@ -54,6 +56,15 @@ export function createAccounts(database: D1Database): Accounts {
     },
 
     byId: (realm, userId) => accountBy("id", realm, userId),
+
+    async hasSessionFrom(realm, userId, address) {
+      const [answer] = await database.batch([
+        database
+          .prepare("SELECT 1 FROM sessions WHERE realm = ?1 AND user_id = ?2 AND address = ?3 LIMIT 1")
+          .bind(realm, userId, address),
+      ]);
+      return answer !== undefined && answer.results.length > 0;
+    },
 
     async isPasswordBlocked(password) {
       const [answer] = await database.batch([

@@ -1,13 +1,12 @@
 // The audit log: writing single entries, and reading. What seals it is `audit-chain.ts`.
-import { and, desc, eq, gte, lt, or, type SQL, sql } from "drizzle-orm";
-import { drizzle } from "drizzle-orm/d1";
 import type { Actor, AuditAction, AuditEntry, AuditTargetKind } from "../audit.ts";
 import type { NamedSecret } from "../config/secrets.ts";
 import { Problem } from "../problem.ts";
 import { type AuditChain, createAuditChain } from "./audit-chain.ts";
 import type { Page, PageQuery } from "./directory.ts";
 import { record } from "./feed.ts";
-import { audit } from "./schema.ts";
+import type { audit } from "./schema.ts";
+import { ALWAYS, runBatch, type Sql, sql } from "./sql.ts";
 
 export interface AuditView extends AuditEntry {
   readonly seq: number;
@@ -30,29 +29,23 @@ export interface AuditLog extends AuditChain {
 
 /** @param peppers the first one seals; a block names the one that sealed it */
 export function createAuditLog(database: D1Database, peppers: readonly NamedSecret[]): AuditLog {
-  const db = drizzle(database);
   return {
     ...createAuditChain(database, peppers),
 
     async append(entry) {
-      await record(db, entry, sql`1`);
+      await runBatch(database, [record(entry, ALWAYS)]);
     },
 
-    async entries(filter, page) {
-      const rows = await db
-        .select(COLUMNS)
-        .from(audit)
-        .where(
-          and(
-            page.cursor === null ? undefined : lt(audit.seq, readCursor(page.cursor)),
-            concerns(filter.realm, filter.userId),
-            filter.targetId === null ? undefined : eq(audit.targetId, filter.targetId),
-            filter.action === null ? undefined : eq(audit.action, filter.action),
-            filter.sinceSeconds === null ? undefined : gte(audit.atSeconds, filter.sinceSeconds),
-          ),
-        )
-        .orderBy(desc(audit.seq))
-        .limit(page.limit + 1);
+    async entries({ realm, userId, targetId, action, sinceSeconds }, page) {
+      const where = sql`${page.cursor === null ? ALWAYS : sql`seq < ${readCursor(page.cursor)}`}
+        AND ${concerns(realm, userId)}
+        AND ${targetId === null ? ALWAYS : sql`target_id = ${targetId}`}
+        AND ${action === null ? ALWAYS : sql`action = ${action}`}
+        AND ${sinceSeconds === null ? ALWAYS : sql`at_seconds >= ${sinceSeconds}`}`;
+      const [found] = await runBatch(database, [
+        sql`${ENTRIES} WHERE ${where} ORDER BY seq DESC LIMIT ${page.limit + 1}`,
+      ]);
+      const rows = found as unknown as readonly Entry[];
       const items = rows.slice(0, page.limit).map(toView);
       const last = items.at(-1);
       const hasMore = rows.length > page.limit && last !== undefined;
@@ -61,16 +54,13 @@ export function createAuditLog(database: D1Database, peppers: readonly NamedSecr
   };
 }
 
-function concerns(realm: string | null, userId: string | null): SQL | undefined {
-  const isActor = and(
-    realm === null ? undefined : eq(audit.actorRealm, realm),
-    userId === null ? undefined : and(eq(audit.actorKind, "user"), eq(audit.actorId, userId)),
-  );
-  const isTarget = and(
-    realm === null ? undefined : eq(audit.targetRealm, realm),
-    userId === null ? undefined : and(eq(audit.targetKind, "user"), eq(audit.targetId, userId)),
-  );
-  return or(isActor, isTarget);
+function concerns(realm: string | null, userId: string | null): Sql {
+  if (realm === null && userId === null) return ALWAYS;
+  const isActor = sql`${realm === null ? ALWAYS : sql`actor_realm = ${realm}`}
+    AND ${userId === null ? ALWAYS : sql`actor_kind = 'user' AND actor_id = ${userId}`}`;
+  const isTarget = sql`${realm === null ? ALWAYS : sql`target_realm = ${realm}`}
+    AND ${userId === null ? ALWAYS : sql`target_kind = 'user' AND target_id = ${userId}`}`;
+  return sql`(${isActor} OR ${isTarget})`;
 }
 
 /** The `seq` of the last entry that was shown, in decimal. */
@@ -82,24 +72,12 @@ function readCursor(cursor: string): number {
   });
 }
 
-const COLUMNS = {
-  seq: audit.seq,
-  atSeconds: audit.atSeconds,
-  action: audit.action,
-  actorKind: audit.actorKind,
-  actorRealm: audit.actorRealm,
-  actorId: audit.actorId,
-  actorCredential: audit.actorCredential,
-  targetKind: audit.targetKind,
-  targetRealm: audit.targetRealm,
-  targetId: audit.targetId,
-  address: audit.address,
-  requestId: audit.requestId,
-  details: sql<string>`${audit.details}`,
-};
-type Row = Omit<typeof audit.$inferSelect, "details"> & { readonly details: string };
+const ENTRIES = sql`SELECT seq, at_seconds AS atSeconds, action, actor_kind AS actorKind, actor_realm AS actorRealm,
+  actor_id AS actorId, actor_credential AS actorCredential, target_kind AS targetKind, target_realm AS targetRealm,
+  target_id AS targetId, address, request_id AS requestId, details FROM audit`;
+type Entry = Omit<typeof audit.$inferSelect, "details"> & { readonly details: string };
 
-function toView(row: Row): AuditView {
+function toView(row: Entry): AuditView {
   return {
     seq: row.seq,
     atSeconds: row.atSeconds,
@@ -112,7 +90,7 @@ function toView(row: Row): AuditView {
   };
 }
 
-function actorOf({ actorKind, actorRealm, actorId, actorCredential }: Row): Actor {
+function actorOf({ actorKind, actorRealm, actorId, actorCredential }: Entry): Actor {
   if (actorKind !== "user") return { kind: actorKind };
   return { kind: "user", realm: actorRealm ?? "", id: actorId ?? "", credentialId: actorCredential };
 }

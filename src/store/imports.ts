@@ -1,6 +1,4 @@
 // Many users, keys and PATs at once: a few statements over JSON, whatever the number of rows, all in one batch.
-import { sql } from "drizzle-orm";
-import { drizzle } from "drizzle-orm/d1";
 import { realmSubject } from "../records/subjects.ts";
 import { accountKey } from "./account-name.ts";
 import { record } from "./feed.ts";
@@ -16,7 +14,7 @@ import {
   nameOf,
   type Plan,
 } from "./import-plan.ts";
-import { changes, credentials, passwords, users } from "./schema.ts";
+import { ALWAYS, runBatch, sql } from "./sql.ts";
 
 export interface Imports {
   /**
@@ -111,27 +109,24 @@ const pair = (realm: string, name: string | null | undefined) =>
  * @throws "constraint failed" where that is no longer so
  */
 async function write(database: D1Database, plan: Plan, options: ImportOptions): Promise<void> {
-  const db = drizzle(database);
   const { nowSeconds } = options;
   const realms = [...new Set([...plan.users, ...plan.credentials].map(({ realm }) => realm))];
   const userRows = parametersOf(plan.users.map((user) => userRow(user)));
   const passwordRows = parametersOf(plan.users.flatMap((user) => passwordRow(user, nowSeconds)));
   const credentialRows = parametersOf(plan.credentials.map(credentialRow));
-  await db.batch([
-    announceAll(db, realms, plan.owners, nowSeconds),
+  await runBatch(database, [
+    announceAll(realms, plan.owners, nowSeconds),
     ...realms.map((realm) => {
       const ofRealm = (row: { readonly realm: string }) => row.realm === realm;
       const added = {
         users: plan.users.filter(ofRealm).length,
         credentials: plan.credentials.filter(ofRealm).length,
       };
-      return record(db, options.explain(realm, added), sql`1`);
+      return record(options.explain(realm, added), ALWAYS);
     }),
-    ...userRows.map((json) => db.insert(users).select(sql`SELECT ${members(13)} FROM json_each(${json})`)),
-    ...passwordRows.map((json) =>
-      db.insert(passwords).select(sql`SELECT ${members(5)} FROM json_each(${json})`),
-    ),
-    ...credentialRows.map((json) => insertCredentials(db, json)),
+    ...userRows.map(insertUsers),
+    ...passwordRows.map(insertPasswords),
+    ...credentialRows.map(insertCredentials),
   ]);
 }
 
@@ -139,24 +134,15 @@ async function write(database: D1Database, plan: Plan, options: ImportOptions): 
  * The row of the feed. Its time is NULL, which the table refuses and the whole batch with it, where an owner has another
  * role, other permissions, or is gone since the decision was made.
  */
-function announceAll(
-  db: ReturnType<typeof drizzle>,
-  realms: readonly string[],
-  owners: Plan["owners"],
-  nowSeconds: number,
-) {
-  const subjects = JSON.stringify(realms.map(realmSubject));
-  const isChanged = sql`EXISTS (SELECT 1 FROM json_each(${JSON.stringify(owners)}) AS owner WHERE NOT EXISTS (
+function announceAll(realms: readonly string[], owners: Plan["owners"], nowSeconds: number) {
+  const isChanged = sql`EXISTS (SELECT 1 FROM json_each(${owners}) AS owner WHERE NOT EXISTS (
     SELECT 1 FROM users WHERE realm = owner.value->>0 AND id = owner.value->>1 AND role = owner.value->>2
       AND permissions = owner.value->>3 AND status <> 'deleted'))`;
-  return db
-    .insert(changes)
-    .select(
-      sql`SELECT NULL, CASE WHEN ${isChanged} THEN NULL ELSE ${nowSeconds} END, ${subjects}, 'import.applied'`,
-    );
+  return sql`INSERT INTO changes (at_seconds, subjects, what)
+    SELECT CASE WHEN ${isChanged} THEN NULL ELSE ${nowSeconds} END, ${realms.map(realmSubject)}, 'import.applied'`;
 }
 
-/** In the order of the columns. */
+/** In the order of `insertUsers`; so are the next two. */
 const userRow = (user: ImportedUser) => [
   user.realm,
   user.id,
@@ -193,18 +179,27 @@ const credentialRow = (row: ImportedCredential) => [
   row.isIssuedNow ? 1 : 0,
 ];
 
+const insertUsers = (json: string) =>
+  sql`INSERT INTO users (realm, id, username, email, username_key, email_key, name, role, permissions, status,
+      attributes, created_at_seconds, updated_at_seconds)
+    SELECT value->>0, value->>1, value->>2, value->>3, value->>4, value->>5, value->>6, value->>7, value->>8, value->>9,
+      value->>10, value->>11, value->>12
+    FROM json_each(${json})`;
+
+const insertPasswords = (json: string) =>
+  sql`INSERT INTO passwords (realm, user_id, scheme, hash, changed_at_seconds)
+    SELECT value->>0, value->>1, value->>2, value->>3, value->>4 FROM json_each(${json})`;
+
 /** As `issuedAt` of `feed.ts` has it: what is issued now survives an "everything issued until then". */
-const insertCredentials = (db: ReturnType<typeof drizzle>, json: string) =>
-  db.insert(credentials).select(
-    sql`SELECT ${members(11)}, CASE WHEN value->>13 THEN MAX(value->>11, COALESCE(
+const insertCredentials = (json: string) =>
+  sql`INSERT INTO credentials (id, kind, realm, user_id, name, digest, pepper, status, scopes, ip_allow, attributes,
+      created_at_seconds, expires_at_seconds)
+    SELECT value->>0, value->>1, value->>2, value->>3, value->>4, value->>5, value->>6, value->>7, value->>8, value->>9,
+      value->>10, CASE WHEN value->>13 THEN MAX(value->>11, COALESCE(
         (SELECT MAX(issued_before_seconds) + 1 FROM revocations WHERE realm = given.value->>2
           AND ((kind = 'subject' AND revocations.value = given.value->>3) OR kind = 'realm')), 0))
-        ELSE value->>11 END, value->>12, NULL, NULL FROM json_each(${json}) AS given`,
-  );
-
-/** The first so many members of each row. */
-const members = (count: number) =>
-  sql.raw(Array.from({ length: count }, (_, at) => `value->>${at}`).join(", "));
+        ELSE value->>11 END, value->>12
+    FROM json_each(${json}) AS given`;
 
 /** JSON lists of the rows, each short enough to be one parameter. */
 export function parametersOf(rows: readonly unknown[]): readonly string[] {

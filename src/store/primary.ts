@@ -1,10 +1,8 @@
 // Reads of D1 on a request's behalf: one batch, hence one round trip and one snapshot, from the primary.
-import { and, desc, eq, gt, inArray, isNull, or, type SQL, sql } from "drizzle-orm";
-import { drizzle } from "drizzle-orm/d1";
 import * as v from "valibot";
 import type { Bearer, CredentialRecord, Lookup, Subject, UserRecord } from "../records/types.ts";
 import { StoredCredential, StoredUser, SubjectList } from "./record-schema.ts";
-import { changes, credentials, revocations, sessions, users } from "./schema.ts";
+import { ALWAYS, list, type Row, runBatch, type Sql, sql } from "./sql.ts";
 
 /** More changes or denials than this are not taken into memory. */
 export const MAX_FEED_ROWS = 50_000;
@@ -54,155 +52,106 @@ const STATE = sql`SELECT
   (SELECT CAST(value AS INTEGER) FROM meta WHERE key = 'floor') AS floor,
   COALESCE((SELECT seq FROM sqlite_sequence WHERE name = 'changes'), 0) AS head`;
 
-interface State {
-  readonly epoch: string;
-  readonly floor: number;
-  readonly head: number;
-}
+const State = v.object({ epoch: v.string(), floor: v.number(), head: v.number() });
 
 /**
  * Every call opens its own D1 session at the primary: a replica may lag behind without bound.
  * @throws whatever D1 throws; an answer without an epoch (no migrations applied) throws as well.
  */
 export function createPrimary(database: D1Database): Primary {
-  const open = () => drizzle(database.withSession("first-primary") as unknown as D1Database);
+  const run = <const Statements extends readonly Sql[]>(statements: Statements) =>
+    runBatch(database.withSession("first-primary"), statements);
 
   return {
     async read({ since, lookup, nowSeconds }) {
-      const db = open();
+      const isAfter = since === null ? ALWAYS : sql`seq > ${since}`;
+      const maxChanges = since === null ? FIRST_READ_ROWS : MAX_FEED_ROWS + 1;
       const feed = [
-        db.all<State>(STATE),
-        db
-          .select({ seq: changes.seq, subjects: sql<string>`${changes.subjects}` })
-          .from(changes)
-          .where(since === null ? undefined : gt(changes.seq, since))
-          .orderBy(desc(changes.seq))
-          .limit(since === null ? FIRST_READ_ROWS : MAX_FEED_ROWS + 1),
-        db
-          .select()
-          .from(revocations)
-          .where(and(since === null ? undefined : gt(revocations.seq, since), isLive(nowSeconds)))
-          .limit(MAX_FEED_ROWS + 1),
+        STATE,
+        sql`SELECT seq, subjects FROM changes WHERE ${isAfter} ORDER BY seq DESC LIMIT ${maxChanges}`,
+        sql`SELECT realm, kind, value, issued_before_seconds AS issuedBeforeSeconds,
+            expires_at_seconds AS expiresAtSeconds
+          FROM revocations WHERE ${isAfter} AND ${isLive(nowSeconds)} LIMIT ${MAX_FEED_ROWS + 1}`,
       ] as const;
 
       switch (lookup.by) {
         case "none": {
-          return toAnswer(await db.batch(feed), null, null);
+          return toAnswer(await run(feed), null, null);
         }
         case "user": {
-          const owner = and(eq(users.realm, lookup.realm), eq(users.id, lookup.id));
-          const answers = await db.batch([...feed, db.select(USER_COLUMNS).from(users).where(owner)]);
-          return toAnswer(answers, null, answers[3][0] ?? null);
+          const owner = sql`${USERS} WHERE realm = ${lookup.realm} AND id = ${lookup.id}`;
+          const answers = await run([...feed, owner]);
+          return toAnswer(answers, null, toUser(answers[3][0]));
         }
         case "session": {
-          const named = and(eq(sessions.realm, lookup.realm), eq(sessions.id, lookup.id));
-          const row = db.select(SESSION_COLUMNS).from(sessions).where(named);
-          const owner = db.select(USER_COLUMNS).from(users).where(ownsOneOf(sessions, named));
-          const answers = await db.batch([...feed, row, owner]);
+          const named = sql`realm = ${lookup.realm} AND id = ${lookup.id}`;
+          const row = sql`${SESSIONS} WHERE ${named}`;
+          const owner = sql`${USERS} WHERE (realm, id) IN (SELECT realm, user_id FROM sessions WHERE ${named})`;
+          const answers = await run([...feed, row, owner]);
           const session = answers[3][0];
           if (session === undefined) return toAnswer(answers, null, null);
-          const user = answers[4][0] ?? null;
-          return toAnswer(answers, { ...session, ...SESSION_DEFAULTS, user }, user);
+          const user = toUser(answers[4][0]);
+          const scopes = parsed(session.scopes);
+          return toAnswer(answers, { ...session, ...SESSION_DEFAULTS, scopes, user }, user);
         }
         case "digest": {
-          const named = and(
-            eq(credentials.realm, lookup.realm),
-            eq(credentials.kind, lookup.kind),
-            inArray(credentials.digest, [...lookup.digests]),
-          );
-          const row = db.select(CREDENTIAL_COLUMNS).from(credentials).where(named);
-          const owners = db.select(USER_COLUMNS).from(users).where(ownsOneOf(credentials, named));
-          const answers = await db.batch([...feed, row, owners]);
+          const named = sql`realm = ${lookup.realm} AND kind = ${lookup.kind} AND digest IN (${list(lookup.digests)})`;
+          const row = sql`${CREDENTIALS} WHERE ${named}`;
+          const owners = sql`${USERS} WHERE (realm, id) IN (SELECT realm, user_id FROM credentials WHERE ${named})`;
+          const answers = await run([...feed, row, owners]);
           // The same secret may be stored under two peppers; the current one is asked for first.
-          const found = answers[3].sort(
-            (a, b) => lookup.digests.indexOf(a.digest) - lookup.digests.indexOf(b.digest),
-          )[0];
+          const found = lookup.digests
+            .map((digest) => answers[3].find((credential) => credential.digest === digest))
+            .find((credential) => credential !== undefined);
           if (found === undefined) return toAnswer(answers, null, null);
-          const user = answers[4].find(({ id }) => id === found.userId) ?? null;
-          return toAnswer(answers, { ...found, user }, user);
+          const user = toUser(answers[4].find(({ id }) => id === found.userId));
+          const scopes = parsed(found.scopes);
+          const ipAllow = parsed(found.ipAllow);
+          const attributes = parsed(found.attributes);
+          return toAnswer(answers, { ...found, scopes, ipAllow, attributes, user }, user);
         }
       }
     },
 
-    async isDenied(bearer, nowSeconds) {
-      const named: SQL[] = [
-        sql`(kind = 'realm' AND value = '')`,
-        sql`(kind = 'subject' AND value = ${bearer.userId})`,
-      ];
-      if (bearer.tokenId !== null) named.push(sql`(kind = 'token' AND value = ${bearer.tokenId})`);
-      if (bearer.sessionId !== null) named.push(sql`(kind = 'session' AND value = ${bearer.sessionId})`);
-      const rows = await open()
-        .select({ value: revocations.value })
-        .from(revocations)
-        .where(
-          and(
-            eq(revocations.realm, bearer.realm),
-            or(...named),
-            isLive(nowSeconds),
-            or(
-              isNull(revocations.issuedBeforeSeconds),
-              sql`${revocations.issuedBeforeSeconds} >= ${bearer.issuedAtSeconds}`,
-            ),
-          ),
-        )
-        .limit(1);
-      return rows.length > 0;
+    async isDenied({ realm, userId, tokenId, sessionId, issuedAtSeconds }, nowSeconds) {
+      // A token without an id, or of no session, is named by no such denial: nothing equals NULL.
+      const [denials] = await run([
+        sql`SELECT value FROM revocations
+          WHERE realm = ${realm}
+            AND ((kind = 'realm' AND value = '') OR (kind = 'subject' AND value = ${userId})
+              OR (kind = 'token' AND value = ${tokenId}) OR (kind = 'session' AND value = ${sessionId}))
+            AND ${isLive(nowSeconds)}
+            AND (issued_before_seconds IS NULL OR issued_before_seconds >= ${issuedAtSeconds})
+          LIMIT 1`,
+      ]);
+      return denials.length > 0;
     },
   };
 }
 
 const isLive = (nowSeconds: number) =>
-  or(isNull(revocations.expiresAtSeconds), gt(revocations.expiresAtSeconds, nowSeconds));
+  sql`(expires_at_seconds IS NULL OR expires_at_seconds > ${nowSeconds})`;
 
-/** Owners in a statement of their own: drizzle mixes up equal column names of a join inside a batch. */
-const ownsOneOf = (table: typeof credentials | typeof sessions, named: SQL | undefined) =>
-  sql`(${users.realm}, ${users.id}) IN (SELECT ${table.realm}, ${table.userId} FROM ${table} WHERE ${named})`;
+const USERS = sql`SELECT realm, id, username, name, role, permissions, status, attributes FROM users`;
 
-const USER_COLUMNS = {
-  realm: users.realm,
-  id: users.id,
-  username: users.username,
-  name: users.name,
-  role: users.role,
-  permissions: users.permissions,
-  status: users.status,
-  attributes: users.attributes,
-};
+const CREDENTIALS = sql`SELECT kind, id, realm, user_id AS userId, name, status, digest, scopes,
+  created_at_seconds AS createdAtSeconds, expires_at_seconds AS expiresAtSeconds, ip_allow AS ipAllow, attributes
+  FROM credentials`;
 
-const CREDENTIAL_COLUMNS = {
-  kind: credentials.kind,
-  id: credentials.id,
-  realm: credentials.realm,
-  userId: credentials.userId,
-  name: credentials.name,
-  status: credentials.status,
-  digest: credentials.digest,
-  scopes: credentials.scopes,
-  createdAtSeconds: credentials.createdAtSeconds,
-  expiresAtSeconds: credentials.expiresAtSeconds,
-  ipAllow: credentials.ipAllow,
-  attributes: credentials.attributes,
-};
-
-const SESSION_COLUMNS = {
-  id: sessions.id,
-  realm: sessions.realm,
-  userId: sessions.userId,
-  status: sessions.status,
-  digest: sessions.digest,
-  scopes: sessions.scopes,
-  createdAtSeconds: sessions.createdAtSeconds,
-  expiresAtSeconds: sessions.expiresAtSeconds,
-};
+const SESSIONS = sql`SELECT id, realm, user_id AS userId, status, digest, scopes,
+  created_at_seconds AS createdAtSeconds, expires_at_seconds AS expiresAtSeconds FROM sessions`;
 
 const SESSION_DEFAULTS = { kind: "session", name: null, ipAllow: [], attributes: {} } as const;
 
-type FeedAnswers = readonly [
-  readonly State[],
-  { readonly seq: number; readonly subjects: string }[],
-  Denial[],
-  ...unknown[],
-];
+/** Of a JSON column. @throws where it holds something else */
+const parsed = (column: unknown): unknown => JSON.parse(v.parse(v.string(), column));
+
+function toUser(row: Row | undefined): Row | null {
+  if (row === undefined) return null;
+  return { ...row, permissions: parsed(row.permissions), attributes: parsed(row.attributes) };
+}
+
+type FeedAnswers = readonly [readonly Row[], readonly Row[], readonly Row[], ...unknown[]];
 
 /** @throws when a record is not of its form: nothing can be decided by it */
 function toAnswer(
@@ -210,28 +159,24 @@ function toAnswer(
   credential: unknown,
   user: unknown,
 ): PrimaryAnswer {
-  const state = states[0];
-  if (typeof state?.epoch !== "string" || typeof state.floor !== "number") {
-    throw new Error("D1 has no epoch: its migrations were not applied");
-  }
+  const state = v.safeParse(State, states[0]);
+  if (!state.success) throw new Error("D1 has no epoch: its migrations were not applied");
   return {
-    epoch: state.epoch,
-    floor: state.floor,
-    head: state.head,
-    changes: newestFirst.length > MAX_FEED_ROWS ? null : toChanges(newestFirst.reverse()),
-    denials: denials.length > MAX_FEED_ROWS ? null : denials,
+    ...state.output,
+    changes: newestFirst.length > MAX_FEED_ROWS ? null : toChanges(newestFirst.toReversed()),
+    // Up to 50,000 of a table whose columns are checked: not looked at one by one.
+    denials: denials.length > MAX_FEED_ROWS ? null : (denials as unknown as readonly Denial[]),
     credential: credential === null ? null : v.parse(StoredCredential, credential),
     user: user === null ? null : v.parse(StoredUser, user),
   };
 }
 
+const Changes = v.array(
+  v.object({ seq: v.number(), subjects: v.pipe(v.string(), v.parseJson(), SubjectList) }),
+);
+
 /** `null` where a row does not say what changed: then anything may have. */
-function toChanges(
-  rows: readonly { readonly seq: number; readonly subjects: string }[],
-): PrimaryAnswer["changes"] {
-  try {
-    return rows.map(({ seq, subjects }) => ({ seq, subjects: v.parse(SubjectList, JSON.parse(subjects)) }));
-  } catch {
-    return null;
-  }
+function toChanges(rows: readonly Row[]): PrimaryAnswer["changes"] {
+  const read = v.safeParse(Changes, rows);
+  return read.success ? read.output : null;
 }

@@ -1,12 +1,10 @@
 // Refresh: one row a session, a counter in it, one conditional UPDATE. Whatever arrives in parallel, one counter comes of
 // it. Everything that a presented token leads to is decided and done in one batch, which D1 runs as one transaction.
-import { type SQL, sql } from "drizzle-orm";
-import { drizzle } from "drizzle-orm/d1";
 import * as v from "valibot";
 import type { AuditEntry } from "../audit.ts";
 import { sessionSubject } from "../records/subjects.ts";
-import { record } from "./feed.ts";
-import { changes, revocations, sessions } from "./schema.ts";
+import { announceIf, NEWEST_SEQ, record } from "./feed.ts";
+import { runBatch, type Sql, sql } from "./sql.ts";
 
 /** For an answer that got lost, and for a second tab. */
 export const REFRESH_GRACE_SECONDS = 10;
@@ -78,27 +76,19 @@ const Row = v.object({
 type Row = v.InferOutput<typeof Row>;
 
 export function createSessionChains(database: D1Database): SessionChains {
-  const db = drizzle(database);
-
-  /** As D1 takes it: inside a batch, drizzle would lose the values of a statement of its own making. */
-  const statement = (query: { readonly sql: string; readonly params: readonly unknown[] }) =>
-    database.prepare(query.sql).bind(...query.params);
-
-  const read = ({ sessionId, counter, pepper }: PresentedRefresh, nowSeconds: number) =>
-    database
-      .prepare(
-        `SELECT
-           CASE WHEN NOT (${ALIVE}) THEN 'dead' WHEN ${CURRENT} THEN 'current' WHEN ${REPEATED} THEN 'repeated'
-             ELSE 'reused' END AS outcome,
-           sessions.realm AS realm, sessions.user_id AS userId, users.role AS role, sessions.scopes AS scopes,
-           counter, expires_at_seconds AS expiresAtSeconds, idle_expires_at_seconds AS idleExpiresAtSeconds,
-           ${IDLE_SECONDS} AS idleSeconds,
-           MAX(?3, COALESCE((SELECT MAX(issued_before_seconds) + 1 FROM revocations WHERE ${ABOUT_OWNER}), 0))
-             AS issuedAtSeconds
-         FROM sessions JOIN users ON users.realm = sessions.realm AND users.id = sessions.user_id
-         WHERE sessions.id = ?1 AND sessions.kind = 'token'`,
-      )
-      .bind(sessionId, counter, nowSeconds, pepper);
+  const read = (presented: PresentedRefresh, nowSeconds: number) => {
+    const { isAlive, isCurrent, isRepeated, isAboutOwner } = conditionsOf(presented, nowSeconds);
+    return sql`SELECT
+        CASE WHEN NOT (${isAlive}) THEN 'dead' WHEN ${isCurrent} THEN 'current' WHEN ${isRepeated} THEN 'repeated'
+          ELSE 'reused' END AS outcome,
+        sessions.realm AS realm, sessions.user_id AS userId, users.role AS role, sessions.scopes AS scopes,
+        counter, expires_at_seconds AS expiresAtSeconds, idle_expires_at_seconds AS idleExpiresAtSeconds,
+        ${IDLE_SECONDS} AS idleSeconds,
+        MAX(${nowSeconds}, COALESCE((SELECT MAX(issued_before_seconds) + 1 FROM revocations WHERE ${isAboutOwner}), 0))
+          AS issuedAtSeconds
+      FROM sessions JOIN users ON users.realm = sessions.realm AND users.id = sessions.user_id
+      WHERE sessions.id = ${presented.sessionId} AND sessions.kind = 'token'`;
+  };
 
   const toLive = (
     row: Row,
@@ -120,49 +110,33 @@ export function createSessionChains(database: D1Database): SessionChains {
 
   return {
     async advance(presented, { nowSeconds, denyUntilSeconds }, audit) {
-      const { sessionId, counter, pepper } = presented;
-      const values = [sessionId, counter, nowSeconds, pepper];
+      const { sessionId } = presented;
+      const { isAlive, isCurrent, isRepeated } = conditionsOf(presented, nowSeconds);
+      const isAny = (condition: Sql) => sql`EXISTS (SELECT 1 FROM sessions WHERE ${condition})`;
+      const repeated = sql`sessions.id = ${sessionId} AND ${isAlive} AND ${isRepeated}`;
+      const reused = sql`sessions.id = ${sessionId} AND ${isAlive} AND NOT (${isCurrent}) AND NOT (${isRepeated})`;
       // Which realm it is only the row knows; the log's entries are written by SQL that reads it there.
-      const entryFor = (action: "session.refresh_repeated" | "session.refresh_reused", condition: SQL) =>
-        record(db, audit(action, { realm: "" }), condition, REALM_OF(sessionId)).toSQL();
-      const isRepeated = sql`EXISTS (SELECT 1 FROM sessions WHERE id = ${sessionId} AND ${fill(`${ALIVE} AND ${REPEATED}`, values)})`;
-      const reused = fill(`sessions.id = ?1 AND ${ALIVE} AND NOT (${CURRENT}) AND NOT (${REPEATED})`, values);
-      const isReused = sql`EXISTS (SELECT 1 FROM sessions WHERE ${reused})`;
+      const realm = sql`(SELECT realm FROM sessions WHERE id = ${sessionId})`;
+      const entryFor = (action: "session.refresh_repeated" | "session.refresh_reused", condition: Sql) =>
+        record(audit(action, { realm: "" }), condition, realm);
 
-      const [before] = await database.batch([
+      const [before] = await runBatch(database, [
         read(presented, nowSeconds),
-        statement(entryFor("session.refresh_repeated", isRepeated)),
-        statement(
-          db
-            .insert(changes)
-            .select(
-              sql`SELECT NULL, ${nowSeconds}, ${JSON.stringify([sessionSubject(sessionId)])}, 'session.ended' WHERE ${isReused}`,
-            )
-            .toSQL(),
-        ),
-        statement(entryFor("session.refresh_reused", isReused)),
-        statement(db.update(sessions).set({ status: "deleted" }).where(reused).toSQL()),
+        entryFor("session.refresh_repeated", isAny(repeated)),
+        announceIf(isAny(reused), [sessionSubject(sessionId)], "session.ended", nowSeconds),
+        entryFor("session.refresh_reused", isAny(reused)),
+        sql`UPDATE sessions SET status = 'deleted' WHERE ${reused}`,
         // Directly after the UPDATE: a session that is over is not alive, so its condition holds no more.
-        statement(
-          db
-            .insert(revocations)
-            .select(
-              sql`SELECT realm, 'session', id, NULL, ${denyUntilSeconds},
-                (SELECT seq FROM sqlite_sequence WHERE name = 'changes') FROM sessions WHERE id = ${sessionId} AND changes() > 0`,
-            )
-            .onConflictDoNothing()
-            .toSQL(),
-        ),
-        database
-          .prepare(
-            `UPDATE sessions SET counter = counter + 1, advanced_at_seconds = ?3, last_used_at_seconds = ?3,
-               idle_expires_at_seconds = ?3 + ${IDLE_SECONDS}
-             WHERE id = ?1 AND ${CURRENT} AND ${ALIVE}`,
-          )
-          .bind(...values),
+        sql`INSERT INTO revocations (realm, kind, value, issued_before_seconds, expires_at_seconds, seq)
+          SELECT realm, 'session', id, NULL, ${denyUntilSeconds}, ${NEWEST_SEQ}
+          FROM sessions WHERE id = ${sessionId} AND changes() > 0
+          ON CONFLICT DO NOTHING`,
+        sql`UPDATE sessions SET counter = counter + 1, advanced_at_seconds = ${nowSeconds},
+            last_used_at_seconds = ${nowSeconds}, idle_expires_at_seconds = ${nowSeconds} + ${IDLE_SECONDS}
+          WHERE id = ${sessionId} AND ${isCurrent} AND ${isAlive}`,
       ]);
 
-      const [found] = before?.results ?? [];
+      const found = before[0];
       if (found === undefined) return { kind: "dead" };
       const row = v.parse(Row, found);
       switch (row.outcome) {
@@ -179,44 +153,37 @@ export function createSessionChains(database: D1Database): SessionChains {
     },
 
     async peek(presented, nowSeconds) {
-      const found = await read(presented, nowSeconds).first();
-      if (found === null) return null;
+      const [[found]] = await runBatch(database, [read(presented, nowSeconds)]);
+      if (found === undefined) return null;
       const row = v.parse(Row, found);
       return row.outcome === "current" ? toLive(row, presented, false, nowSeconds) : null;
     },
   };
 }
 
-// What follows is SQL over the row of `sessions`. ?1: its id, ?2: the presented counter, ?3: now, ?4: the pepper.
-
-const ABOUT_OWNER = `revocations.realm = sessions.realm AND (revocations.expires_at_seconds IS NULL
-  OR revocations.expires_at_seconds > ?3) AND ((revocations.kind = 'subject' AND revocations.value = sessions.user_id)
-  OR revocations.kind = 'realm')`;
-
-/** `kind = 'token'`: a cookie's session has no refresh tokens. Times are refused from that second on. */
-const ALIVE = `sessions.kind = 'token' AND sessions.status = 'active' AND sessions.pepper = ?4
-  AND sessions.expires_at_seconds > ?3 AND sessions.idle_expires_at_seconds > ?3
-  AND EXISTS (SELECT 1 FROM users AS owner WHERE owner.realm = sessions.realm AND owner.id = sessions.user_id
-    AND owner.status = 'active')
-  AND NOT EXISTS (SELECT 1 FROM revocations WHERE (${ABOUT_OWNER} AND (issued_before_seconds IS NULL
-    OR issued_before_seconds >= sessions.created_at_seconds)))
-  AND NOT EXISTS (SELECT 1 FROM revocations WHERE revocations.realm = sessions.realm AND revocations.kind = 'session'
-    AND revocations.value = sessions.id
-    AND (revocations.expires_at_seconds IS NULL OR revocations.expires_at_seconds > ?3))`;
-
-const CURRENT = "sessions.counter = ?2";
-const REPEATED = `(sessions.counter = ?2 + 1 AND ?3 - sessions.advanced_at_seconds <= ${REFRESH_GRACE_SECONDS})`;
-
 /** As long as it was when the session began. */
-const IDLE_SECONDS =
-  "(sessions.idle_expires_at_seconds - COALESCE(sessions.advanced_at_seconds, sessions.created_at_seconds))";
+const IDLE_SECONDS = sql`(sessions.idle_expires_at_seconds - COALESCE(sessions.advanced_at_seconds, sessions.created_at_seconds))`;
 
-const REALM_OF = (sessionId: string) => sql`(SELECT realm FROM sessions WHERE id = ${sessionId})`;
+/** Conditions over the row of `sessions`. */
+function conditionsOf({ counter, pepper }: PresentedRefresh, nowSeconds: number) {
+  const isAboutOwner = sql`revocations.realm = sessions.realm AND (revocations.expires_at_seconds IS NULL
+    OR revocations.expires_at_seconds > ${nowSeconds})
+    AND ((revocations.kind = 'subject' AND revocations.value = sessions.user_id) OR revocations.kind = 'realm')`;
 
-/** SQL with numbered places as drizzle takes it. */
-function fill(text: string, values: readonly unknown[]): SQL {
-  const parts = text.split(/\?([1-4])/);
-  return sql.join(
-    parts.map((part, index) => (index % 2 === 0 ? sql.raw(part) : sql`${values[Number(part) - 1]}`)),
-  );
+  /** `kind = 'token'`: a cookie's session has no refresh tokens. Times are refused from that second on. */
+  const isAlive = sql`sessions.kind = 'token' AND sessions.status = 'active' AND sessions.pepper = ${pepper}
+    AND sessions.expires_at_seconds > ${nowSeconds} AND sessions.idle_expires_at_seconds > ${nowSeconds}
+    AND EXISTS (SELECT 1 FROM users AS owner WHERE owner.realm = sessions.realm AND owner.id = sessions.user_id
+      AND owner.status = 'active')
+    AND NOT EXISTS (SELECT 1 FROM revocations WHERE (${isAboutOwner} AND (issued_before_seconds IS NULL
+      OR issued_before_seconds >= sessions.created_at_seconds)))
+    AND NOT EXISTS (SELECT 1 FROM revocations WHERE revocations.realm = sessions.realm AND revocations.kind = 'session'
+      AND revocations.value = sessions.id
+      AND (revocations.expires_at_seconds IS NULL OR revocations.expires_at_seconds > ${nowSeconds}))`;
+
+  const isCurrent = sql`sessions.counter = ${counter}`;
+  const isRepeated = sql`(sessions.counter = ${counter} + 1
+    AND ABS(${nowSeconds} - sessions.advanced_at_seconds) <= ${REFRESH_GRACE_SECONDS})`;
+
+  return { isAboutOwner, isAlive, isCurrent, isRepeated };
 }

@@ -1,12 +1,18 @@
 // Changes of what records contain. Each one appends its row to the feed in the same batch, so that none can be missed,
 // and its row to the audit log, so that none goes unexplained.
-import { and, eq, ne, type SQL, sql } from "drizzle-orm";
-import { drizzle } from "drizzle-orm/d1";
 import type { AuditEntry } from "../audit.ts";
 import { credentialSubject, digestSubject, sessionSubject, userSubject } from "../records/subjects.ts";
 import { accountKey } from "./account-name.ts";
-import { announce, announceIfChanged, issuedAt, record } from "./feed.ts";
-import { changes, credentials, meta, passwords, revocations, sessions, users } from "./schema.ts";
+import {
+  CREDENTIAL_COLUMNS,
+  PASSWORD_COLUMNS,
+  REVOCATION_COLUMNS,
+  SESSION_COLUMNS,
+  USER_COLUMNS,
+} from "./columns.ts";
+import { announce, announceIf, announceIfChanged, issuedAt, NEWEST_SEQ, record } from "./feed.ts";
+import type { credentials, passwords, revocations, sessions, users } from "./schema.ts";
+import { ALWAYS, assignments, insert, type Row, runBatch, type Sql, sql } from "./sql.ts";
 
 export type NewUser = Omit<typeof users.$inferInsert, "usernameKey" | "emailKey">;
 export type NewCredential = typeof credentials.$inferInsert;
@@ -42,7 +48,8 @@ export interface Writes {
   /** @throws when id, username or e-mail address is taken */
   createUser(user: NewUser, password?: PasswordHash): Promise<void>;
   /**
-   * @param expected where the row has another role or status by now, nothing is changed
+   * @param how.expected where the row has another role or status by now, nothing is changed
+   * @param how.ending what of the user's ends with it: the sessions, or keys, PATs and password as well
    * @returns whether it was changed
    */
   updateUser(
@@ -50,7 +57,10 @@ export interface Writes {
     id: string,
     patch: UserPatch,
     nowSeconds: number,
-    expected?: { readonly role: string; readonly status: string },
+    how?: {
+      readonly expected?: { readonly role: string; readonly status: string };
+      readonly ending?: { readonly what: "sessions" | "everything"; readonly denyUntilSeconds: number };
+    },
   ): Promise<boolean>;
   /**
    * Leaves a tombstone: the id is never used again, name and address are free. Ends the user's keys, PATs and sessions,
@@ -117,7 +127,12 @@ export interface Writes {
     most?: number,
     expected?: CredentialState,
   ): Promise<number | null>;
-  createSession(session: NewSession): Promise<void>;
+  /**
+   * @param verifiedHash where the user is not active, or has another password by now, nothing is created; `undefined`:
+   *   neither is asked
+   * @returns whether it was created
+   */
+  createSession(session: NewSession, verifiedHash?: string): Promise<boolean>;
   /** @returns whether there is such a session */
   updateSession(
     id: string,
@@ -141,144 +156,88 @@ export interface Writes {
 }
 
 export function createWrites(database: D1Database, entry: AuditEntry | null = null): Writes {
-  const db = drizzle(database);
+  const run = <const Statements extends readonly Sql[]>(statements: Statements) =>
+    runBatch(database, statements);
   /** Stands directly after the row of the feed, and is written if that one was. */
-  const explained = entry === null ? [] : [record(db, entry)];
-
-  /** Denials of all sessions the condition names; `seq` is that of the feed's newest row, which must name them. */
-  const denySessions = (condition: SQL | undefined, denyUntilSeconds: number) =>
-    db
-      .insert(revocations)
-      .select(
-        sql`SELECT realm, 'session', id, NULL, MIN(expires_at_seconds, ${denyUntilSeconds}), ${NEWEST_SEQ}
-          FROM sessions WHERE ${condition}`,
-      )
-      .onConflictDoUpdate(wider(0));
-
-  const tombstone = { status: "deleted" } as const;
-  const notDeleted = (table: typeof users | typeof credentials | typeof sessions) =>
-    ne(table.status, "deleted");
+  const explained = entry === null ? [] : [record(entry)];
 
   return {
     async createUser(user, password) {
       const { realm, id, createdAtSeconds } = user;
       const keys = { usernameKey: accountKey(user.username), emailKey: accountKey(user.email) };
-      const withPassword =
-        password === undefined
-          ? []
-          : [
-              db
-                .insert(passwords)
-                .values({ ...password, realm, userId: id, changedAtSeconds: createdAtSeconds }),
-            ];
-      await db.batch([
-        db.insert(users).values({ ...user, ...keys }),
-        ...withPassword,
-        announce(db, [userSubject(realm, id)], "user.created", createdAtSeconds),
+      const owned = { ...password, realm, userId: id, changedAtSeconds: createdAtSeconds };
+      await run([
+        insert("users", USER_COLUMNS, { ...user, ...keys }),
+        ...(password === undefined ? [] : [insert("passwords", PASSWORD_COLUMNS, owned)]),
+        announce([userSubject(realm, id)], "user.created", createdAtSeconds),
         ...explained,
       ]);
     },
 
-    async updateUser(realm, id, patch, nowSeconds, expected) {
+    async updateUser(realm, id, patch, nowSeconds, { expected, ending } = {}) {
       const keys = {
         ...(patch.username !== undefined && { usernameKey: accountKey(patch.username) }),
         ...(patch.email !== undefined && { emailKey: accountKey(patch.email) }),
       };
-      const [updated] = await db.batch([
-        db
-          .update(users)
-          .set({ ...patch, ...keys, updatedAtSeconds: nowSeconds })
-          .where(and(isUser(realm, id), isAsExpected(expected)))
-          .returning({ id: users.id }),
-        announceIfChanged(db, [userSubject(realm, id)], "user.updated", nowSeconds),
+      const changed = assignments(USER_COLUMNS, { ...patch, ...keys, updatedAtSeconds: nowSeconds });
+      const [updated] = await run([
+        sql`UPDATE users SET ${changed} WHERE ${isUser(realm, id)} AND ${isAsExpected(expected)} RETURNING id`,
+        announceIfChanged([userSubject(realm, id)], "user.updated", nowSeconds),
         ...explained,
+        ...(ending === undefined ? [] : endings(realm, id, patch, ending, nowSeconds)),
       ]);
       return updated.length > 0;
     },
 
     async deleteUser(realm, id, nowSeconds, denyUntilSeconds, expected) {
-      const owned = (table: typeof credentials | typeof sessions) =>
-        and(eq(table.realm, realm), eq(table.userId, id), notDeleted(table));
-      const isGone = sql`EXISTS (SELECT 1 FROM users WHERE realm = ${realm} AND id = ${id} AND status = 'deleted')`;
-      const [deleted] = await db.batch([
-        db
-          .update(users)
-          .set({
-            ...tombstone,
-            username: null,
-            email: null,
-            usernameKey: null,
-            emailKey: null,
-            name: null,
-            permissions: [],
-            attributes: {},
-            updatedAtSeconds: nowSeconds,
-          })
-          .where(and(isUser(realm, id), notDeleted(users), isAsExpected(expected)))
-          .returning({ id: users.id }),
-        announceIfChanged(db, [userSubject(realm, id)], "user.deleted", nowSeconds),
+      const isGone = sql`EXISTS (SELECT 1 FROM users WHERE ${isUser(realm, id)} AND status = 'deleted')`;
+      const isOwnedStill = sql`realm = ${realm} AND user_id = ${id} AND ${IS_THERE} AND ${isGone}`;
+      const [deleted] = await run([
+        sql`UPDATE users SET status = 'deleted', username = NULL, email = NULL, username_key = NULL, email_key = NULL,
+            name = NULL, permissions = '[]', attributes = '{}', updated_at_seconds = ${nowSeconds}
+          WHERE ${isUser(realm, id)} AND ${IS_THERE} AND ${isAsExpected(expected)} RETURNING id`,
+        announceIfChanged([userSubject(realm, id)], "user.deleted", nowSeconds),
         ...explained,
         // What follows is harmless where the user was deleted before, and does nothing where none was deleted.
-        db
-          .insert(revocations)
-          .select(
-            sql`SELECT ${realm}, 'subject', ${id}, NULL, ${denyUntilSeconds}, ${NEWEST_SEQ} WHERE ${isGone}`,
-          )
-          .onConflictDoUpdate(wider(nowSeconds)),
-        db
-          .update(credentials)
-          .set({ ...tombstone, ...endedAt(nowSeconds) })
-          .where(and(owned(credentials), isGone)),
-        db
-          .update(sessions)
-          .set(tombstone)
-          .where(and(owned(sessions), isGone)),
-        db.delete(passwords).where(and(eq(passwords.realm, realm), eq(passwords.userId, id), isGone)),
+        sql`INSERT INTO revocations (realm, kind, value, issued_before_seconds, expires_at_seconds, seq)
+          SELECT ${realm}, 'subject', ${id}, NULL, ${denyUntilSeconds}, ${NEWEST_SEQ} WHERE ${isGone}
+          ${orWiden(nowSeconds)}`,
+        sql`UPDATE credentials SET status = 'deleted', expires_at_seconds = ${endingBy(nowSeconds)}
+          WHERE ${isOwnedStill}`,
+        sql`UPDATE sessions SET status = 'deleted' WHERE ${isOwnedStill}`,
+        sql`DELETE FROM passwords WHERE realm = ${realm} AND user_id = ${id} AND ${isGone}`,
       ]);
       return deleted.length > 0;
     },
 
     async setPassword(realm, userId, password, keep, nowSeconds, denyUntilSeconds) {
-      const others = and(
-        eq(sessions.realm, realm),
-        eq(sessions.userId, userId),
-        ne(sessions.id, keep.exceptSessionId ?? ""),
-        notDeleted(sessions),
-      );
-      const isSet = sql`EXISTS (SELECT 1 FROM passwords WHERE realm = ${realm} AND user_id = ${userId} AND hash = ${password.hash})`;
-      const isFree =
-        keep.previousHash === undefined
-          ? sql`1`
-          : sql`EXISTS (SELECT 1 FROM passwords WHERE realm = ${realm} AND user_id = ${userId} AND hash = ${keep.previousHash})`;
-      const [set] = await db.batch([
-        db
-          .insert(passwords)
-          .select(
-            sql`SELECT ${realm}, ${userId}, ${password.scheme}, ${password.hash}, ${nowSeconds} WHERE ${isFree}
-              AND EXISTS (SELECT 1 FROM users WHERE realm = ${realm} AND id = ${userId} AND status <> 'deleted'
-                AND role = COALESCE(${keep.expectedRole ?? null}, role))`,
-          )
-          .onConflictDoUpdate({
-            target: [passwords.realm, passwords.userId],
-            set: { ...password, changedAtSeconds: nowSeconds },
-          })
-          .returning({ id: passwords.userId }),
+      const holds = (hash: string) =>
+        sql`EXISTS (SELECT 1 FROM passwords WHERE realm = ${realm} AND user_id = ${userId} AND hash = ${hash})`;
+      const others = sql`realm = ${realm} AND user_id = ${userId} AND id <> ${keep.exceptSessionId ?? ""}
+        AND ${IS_THERE} AND ${holds(password.hash)}`;
+      const isFree = keep.previousHash === undefined ? ALWAYS : holds(keep.previousHash);
+      const isExpected = sql`EXISTS (SELECT 1 FROM users WHERE ${isUser(realm, userId)} AND ${IS_THERE}
+        AND role = COALESCE(${keep.expectedRole ?? null}, role))`;
+      const row = { ...password, realm, userId, changedAtSeconds: nowSeconds };
+      const [set] = await run([
+        sql`${insert("passwords", PASSWORD_COLUMNS, row, sql`${isFree} AND ${isExpected}`)}
+          ON CONFLICT (realm, user_id) DO UPDATE SET scheme = excluded.scheme, hash = excluded.hash,
+            changed_at_seconds = excluded.changed_at_seconds
+          RETURNING user_id`,
         // The owner is a subject of every session's record.
-        announceIfChanged(db, [userSubject(realm, userId)], "user.password_changed", nowSeconds),
+        announceIfChanged([userSubject(realm, userId)], "user.password_changed", nowSeconds),
         ...explained,
-        denySessions(and(others, isSet), denyUntilSeconds),
-        db.update(sessions).set(tombstone).where(and(others, isSet)),
+        denySessions(others, denyUntilSeconds),
+        sql`UPDATE sessions SET status = 'deleted' WHERE ${others}`,
       ]);
       return set.length > 0;
     },
 
     async rehashPassword(realm, userId, verified, password, nowSeconds) {
-      const [updated] = await db.batch([
-        db
-          .update(passwords)
-          .set({ ...password, changedAtSeconds: nowSeconds })
-          .where(and(eq(passwords.realm, realm), eq(passwords.userId, userId), eq(passwords.hash, verified)))
-          .returning({ id: passwords.userId }),
+      const changed = assignments(PASSWORD_COLUMNS, { ...password, changedAtSeconds: nowSeconds });
+      const [updated] = await run([
+        sql`UPDATE passwords SET ${changed} WHERE realm = ${realm} AND user_id = ${userId} AND hash = ${verified}
+          RETURNING user_id`,
         ...explained,
       ]);
       return updated.length > 0;
@@ -286,34 +245,23 @@ export function createWrites(database: D1Database, entry: AuditEntry | null = nu
 
     async createCredential(credential, most) {
       const { realm, userId, createdAtSeconds } = credential;
+      const row = { ...credential, createdAtSeconds: issuedAt(realm, userId, createdAtSeconds) };
       const isWanted =
-        most === undefined ? sql`1` : sql`${isOwned(credential)} AND ${liveOf(credential)} < ${most}`;
-      const [created] = await db.batch([
-        db
-          .insert(credentials)
-          .select(
-            sql`SELECT ${credential.id}, ${credential.kind}, ${realm}, ${userId}, ${credential.name ?? null},
-              ${credential.digest}, ${credential.pepper}, ${credential.status ?? "active"},
-              ${JSON.stringify(credential.scopes ?? [])}, ${JSON.stringify(credential.ipAllow ?? [])},
-              ${JSON.stringify(credential.attributes ?? {})}, ${issuedAt(realm, userId, createdAtSeconds)},
-              ${credential.expiresAtSeconds ?? null}, ${credential.lastUsedAtSeconds ?? null},
-              ${credential.replacedBy ?? null} WHERE ${isWanted}`,
-          )
-          .returning({ createdAtSeconds: credentials.createdAtSeconds }),
-        announceIfChanged(db, subjectsOfNew(credential), "credential.created", createdAtSeconds),
+        most === undefined ? ALWAYS : sql`${isOwned(credential)} AND ${liveOf(credential)} < ${most}`;
+      const [created] = await run([
+        sql`${insert("credentials", CREDENTIAL_COLUMNS, row, isWanted)} RETURNING created_at_seconds`,
+        announceIfChanged(subjectsOfNew(credential), "credential.created", createdAtSeconds),
         ...explained,
       ]);
-      return created[0]?.createdAtSeconds ?? null;
+      return createdAt(created);
     },
 
     async updateCredential(id, patch, nowSeconds, expected) {
-      const [updated] = await db.batch([
-        db
-          .update(credentials)
-          .set(patch.status === "deleted" ? { ...patch, ...endedAt(nowSeconds) } : patch)
-          .where(and(eq(credentials.id, id), notDeleted(credentials), isInState(expected)))
-          .returning({ id: credentials.id }),
-        announceIfChanged(db, [credentialSubject(id)], "credential.updated", nowSeconds),
+      const end = patch.status === "deleted" ? { expiresAtSeconds: endingBy(nowSeconds) } : {};
+      const changed = assignments(CREDENTIAL_COLUMNS, { ...patch, ...end });
+      const [updated] = await run([
+        sql`UPDATE credentials SET ${changed} WHERE id = ${id} AND ${IS_THERE} AND ${isInState(expected)} RETURNING id`,
+        announceIfChanged([credentialSubject(id)], "credential.updated", nowSeconds),
         ...explained,
       ]);
       return updated.length > 0;
@@ -321,60 +269,49 @@ export function createWrites(database: D1Database, entry: AuditEntry | null = nu
 
     async rotateCredential(id, next, graceEndsAtSeconds, most, expected) {
       const { realm, userId, createdAtSeconds } = next;
-      const end = sql`MIN(COALESCE(expires_at_seconds, ${graceEndsAtSeconds}), ${graceEndsAtSeconds})`;
-      const [, ...rest] = await db.batch([
-        db
-          .update(credentials)
-          .set({ replacedBy: next.id, expiresAtSeconds: end })
-          .where(
-            and(
-              eq(credentials.id, id),
-              eq(credentials.status, "active"),
-              sql`replaced_by IS NULL`,
-              sql`(expires_at_seconds IS NULL OR expires_at_seconds > ${createdAtSeconds})`,
-              isInState(expected),
-              most === undefined ? undefined : sql`${liveOf(next)} <= ${most}`,
-            ),
-          ),
+      const isFree = most === undefined ? ALWAYS : sql`${liveOf(next)} <= ${most}`;
+      const [, ...rest] = await run([
+        sql`UPDATE credentials SET replaced_by = ${next.id}, expires_at_seconds = ${endingBy(graceEndsAtSeconds)}
+          WHERE id = ${id} AND status = 'active' AND replaced_by IS NULL
+            AND (expires_at_seconds IS NULL OR expires_at_seconds > ${createdAtSeconds})
+            AND ${isInState(expected)} AND ${isFree}`,
         announceIfChanged(
-          db,
           [credentialSubject(id), ...subjectsOfNew(next)],
           "credential.rotated",
           createdAtSeconds,
         ),
         ...explained,
-        db
-          .insert(credentials)
-          .select(
-            sql`SELECT ${next.id}, kind, realm, user_id, name, ${next.digest}, ${next.pepper}, 'active', scopes, ip_allow,
-              attributes, ${issuedAt(realm, userId, createdAtSeconds)}, ${next.expiresAtSeconds ?? null}, NULL, NULL
-              FROM credentials WHERE id = ${id} AND replaced_by = ${next.id}`,
-          )
-          .returning({ createdAtSeconds: credentials.createdAtSeconds }),
+        sql`INSERT INTO credentials (id, kind, realm, user_id, name, digest, pepper, status, scopes, ip_allow, attributes,
+            created_at_seconds, expires_at_seconds)
+          SELECT ${next.id}, kind, realm, user_id, name, ${next.digest}, ${next.pepper}, 'active', scopes, ip_allow,
+            attributes, ${issuedAt(realm, userId, createdAtSeconds)}, ${next.expiresAtSeconds ?? null}
+          FROM credentials WHERE id = ${id} AND replaced_by = ${next.id}
+          RETURNING created_at_seconds`,
       ]);
-      const created = rest.at(-1) as readonly { readonly createdAtSeconds: number }[];
-      return created[0]?.createdAtSeconds ?? null;
+      return createdAt(rest.at(-1) ?? []);
     },
 
-    async createSession(session) {
+    async createSession(session, verifiedHash) {
       const { realm, userId, createdAtSeconds } = session;
-      await db.batch([
-        db
-          .insert(sessions)
-          .values({ ...session, createdAtSeconds: issuedAt(realm, userId, createdAtSeconds) }),
-        announce(db, [sessionSubject(session.id)], "session.created", createdAtSeconds),
+      const row = { ...session, createdAtSeconds: issuedAt(realm, userId, createdAtSeconds) };
+      const isStillSo =
+        verifiedHash === undefined
+          ? ALWAYS
+          : sql`EXISTS (SELECT 1 FROM users WHERE ${isUser(realm, userId)} AND status = 'active') AND EXISTS (
+              SELECT 1 FROM passwords WHERE realm = ${realm} AND user_id = ${userId} AND hash = ${verifiedHash})`;
+      const [created] = await run([
+        sql`${insert("sessions", SESSION_COLUMNS, row, isStillSo)} RETURNING id`,
+        announceIfChanged([sessionSubject(session.id)], "session.created", createdAtSeconds),
         ...explained,
       ]);
+      return created.length > 0;
     },
 
     async updateSession(id, patch, nowSeconds) {
-      const [updated] = await db.batch([
-        db
-          .update(sessions)
-          .set(patch)
-          .where(and(eq(sessions.id, id), notDeleted(sessions)))
-          .returning({ id: sessions.id }),
-        announceIfChanged(db, [sessionSubject(id)], "session.updated", nowSeconds),
+      const changed = assignments(SESSION_COLUMNS, patch);
+      const [updated] = await run([
+        sql`UPDATE sessions SET ${changed} WHERE id = ${id} AND ${IS_THERE} RETURNING id`,
+        announceIfChanged([sessionSubject(id)], "session.updated", nowSeconds),
         ...explained,
       ]);
       return updated.length > 0;
@@ -383,90 +320,97 @@ export function createWrites(database: D1Database, entry: AuditEntry | null = nu
     async endSessions(choice, nowSeconds, denyUntilSeconds) {
       const named =
         "id" in choice
-          ? eq(sessions.id, choice.id)
-          : and(eq(sessions.userId, choice.userId), ne(sessions.id, choice.exceptId ?? ""));
-      const ended = and(eq(sessions.realm, choice.realm), named, notDeleted(sessions));
+          ? sql`id = ${choice.id}`
+          : sql`user_id = ${choice.userId} AND id <> ${choice.exceptId ?? ""}`;
+      const ended = sql`realm = ${choice.realm} AND ${named} AND ${IS_THERE}`;
+      const isAny = sql`EXISTS (SELECT 1 FROM sessions WHERE ${ended})`;
       const subject = "id" in choice ? sessionSubject(choice.id) : userSubject(choice.realm, choice.userId);
-      const [announced, ...rest] = await db.batch([
-        db
-          .insert(changes)
-          .select(
-            sql`SELECT NULL, ${nowSeconds}, ${JSON.stringify([subject])}, 'session.ended'
-              WHERE EXISTS (SELECT 1 FROM sessions WHERE ${ended})`,
-          )
-          .returning({ seq: changes.seq }),
+      const answers = await run([
+        announceIf(isAny, [subject], "session.ended", nowSeconds),
         ...explained,
         denySessions(ended, denyUntilSeconds),
-        db.update(sessions).set(tombstone).where(ended).returning({ id: sessions.id }),
+        sql`UPDATE sessions SET status = 'deleted' WHERE ${ended} RETURNING id`,
       ]);
-      const last = rest.at(-1);
-      return announced.length > 0 && Array.isArray(last) ? last.length : 0;
+      return answers.at(-1)?.length ?? 0;
     },
 
     async revoke(revocation, nowSeconds) {
-      await db.batch([
-        announce(db, [], `${revocation.kind}.revoked`, nowSeconds),
+      await run([
+        announce([], `${revocation.kind}.revoked`, nowSeconds),
         ...explained,
-        db
-          .insert(revocations)
-          .values({ ...revocation, seq: NEWEST_SEQ })
-          .onConflictDoUpdate(wider(nowSeconds)),
+        sql`${insert("revocations", REVOCATION_COLUMNS, { ...revocation, seq: NEWEST_SEQ })} ${orWiden(nowSeconds)}`,
       ]);
     },
 
     async pruneChanges(beforeSeconds, maxRows) {
-      const [rows] = await db.batch([
-        db
-          .update(meta)
-          .set({
-            value: sql`COALESCE((SELECT MAX(seq) FROM (
+      const [rows] = await run([
+        sql`UPDATE meta SET value = COALESCE((SELECT MAX(seq) FROM (
               SELECT seq, at_seconds FROM changes ORDER BY seq LIMIT ${maxRows}
-            ) WHERE at_seconds < ${beforeSeconds}), value)`,
-          })
-          .where(eq(meta.key, "floor"))
-          .returning({ floor: meta.value }),
-        db.delete(changes).where(sql`seq <= (SELECT CAST(value AS INTEGER) FROM meta WHERE key = 'floor')`),
+            ) WHERE at_seconds < ${beforeSeconds}), value)
+          WHERE key = 'floor' RETURNING value`,
+        sql`DELETE FROM changes WHERE seq <= (SELECT CAST(value AS INTEGER) FROM meta WHERE key = 'floor')`,
       ]);
-      return Number(rows[0]?.floor ?? 0);
+      return Number(rows[0]?.value ?? 0);
     },
 
     async renewEpoch() {
-      await db.batch([
-        db.update(meta).set({ value: sql`lower(hex(randomblob(16)))` }).where(eq(meta.key, "epoch")),
-        ...explained,
-      ]);
+      await run([sql`UPDATE meta SET value = lower(hex(randomblob(16))) WHERE key = 'epoch'`, ...explained]);
     },
 
     audited: (next) => createWrites(database, next),
   };
 }
 
-const NEWEST_SEQ = sql<number>`(SELECT seq FROM sqlite_sequence WHERE name = 'changes')`;
+const createdAt = ([row]: readonly Row[]) =>
+  typeof row?.created_at_seconds === "number" ? row.created_at_seconds : null;
 
-/** A key's tombstone says since when it is one, so that clean-up knows when it may go. */
-const endedAt = (nowSeconds: number) => ({
-  expiresAtSeconds: sql`MIN(COALESCE(expires_at_seconds, ${nowSeconds}), ${nowSeconds})`,
-});
+/** What ends with a change of the user, if the change was made: then the row is as the patch says. */
+function endings(
+  realm: string,
+  id: string,
+  { role, status }: UserPatch,
+  { what, denyUntilSeconds }: { readonly what: "sessions" | "everything"; readonly denyUntilSeconds: number },
+  nowSeconds: number,
+): readonly Sql[] {
+  const isChanged = sql`EXISTS (SELECT 1 FROM users WHERE ${isUser(realm, id)} AND updated_at_seconds = ${nowSeconds}
+    AND role = COALESCE(${role ?? null}, role) AND status = COALESCE(${status ?? null}, status))`;
+  const owned = sql`realm = ${realm} AND user_id = ${id} AND ${isChanged}`;
+  const sessionsEnd = [
+    denySessions(sql`${owned} AND ${IS_THERE}`, denyUntilSeconds),
+    sql`UPDATE sessions SET status = 'deleted' WHERE ${owned} AND ${IS_THERE}`,
+  ];
+  if (what === "sessions") return sessionsEnd;
+  return [
+    ...sessionsEnd,
+    sql`UPDATE credentials SET status = 'deleted', expires_at_seconds = ${endingBy(nowSeconds)}
+      WHERE ${owned} AND ${IS_THERE}`,
+    sql`DELETE FROM passwords WHERE ${owned}`,
+  ];
+}
 
-const isUser = (realm: string, id: string) => and(eq(users.realm, realm), eq(users.id, id));
+/** Of a user, credential or session. */
+const IS_THERE = sql`status <> 'deleted'`;
+
+/** Brings a key's end forward. So a tombstone says since when it is one, and clean-up knows when it may go. */
+const endingBy = (seconds: number) => sql`MIN(COALESCE(expires_at_seconds, ${seconds}), ${seconds})`;
+
+const isUser = (realm: string, id: string) => sql`realm = ${realm} AND id = ${id}`;
 
 const isAsExpected = (expected: { readonly role: string; readonly status: string } | undefined) =>
-  expected === undefined
-    ? ne(users.status, "deleted")
-    : and(eq(users.role, expected.role), sql`${users.status} = ${expected.status}`);
+  expected === undefined ? IS_THERE : sql`role = ${expected.role} AND status = ${expected.status}`;
 
 const isOwned = ({ realm, userId }: Successor | NewCredential) =>
-  sql`EXISTS (SELECT 1 FROM users WHERE realm = ${realm} AND id = ${userId} AND status <> 'deleted')`;
+  sql`EXISTS (SELECT 1 FROM users WHERE ${isUser(realm, userId)} AND ${IS_THERE})`;
 
 /** How many of the kind the owner has that have not run out. */
 const liveOf = ({ kind, realm, userId, createdAtSeconds }: Successor | NewCredential) =>
   sql`(SELECT COUNT(*) FROM credentials WHERE realm = ${realm} AND user_id = ${userId} AND kind = ${kind}
-    AND status <> 'deleted' AND (expires_at_seconds IS NULL OR expires_at_seconds > ${createdAtSeconds}))`;
+    AND ${IS_THERE} AND (expires_at_seconds IS NULL OR expires_at_seconds > ${createdAtSeconds}))`;
 
 const isInState = (expected: CredentialState | undefined) =>
   expected === undefined
-    ? undefined
-    : sql`json(scopes) = json(${JSON.stringify(expected.scopes)})
+    ? ALWAYS
+    : sql`json(scopes) = json(${expected.scopes})
         AND expires_at_seconds IS ${expected.expiresAtSeconds} AND replaced_by IS ${expected.replacedBy}`;
 
 const subjectsOfNew = ({ id, realm, digest }: Pick<NewCredential, "id" | "realm" | "digest">) => [
@@ -474,18 +418,32 @@ const subjectsOfNew = ({ id, realm, digest }: Pick<NewCredential, "id" | "realm"
   digestSubject(realm, digest),
 ];
 
-/** An upsert of a denial that never narrows the one that stands. */
-const wider = (nowSeconds: number) => ({
-  target: [revocations.realm, revocations.kind, revocations.value],
-  set: {
-    issuedBeforeSeconds: widest(sql`issued_before_seconds`, nowSeconds),
-    expiresAtSeconds: widest(sql`expires_at_seconds`, nowSeconds),
-    seq: sql`excluded.seq`,
-  },
-});
+/** Tokens count a little longer than they say (RFC 7519 §4.1.4), and so must what denies them. */
+const TOLERANCE_SECONDS = 60;
+
+/** Denials of all sessions the condition names; `seq` is that of the feed's newest row, which must name them. */
+const denySessions = (condition: Sql, denyUntilSeconds: number) =>
+  sql`INSERT INTO revocations (realm, kind, value, issued_before_seconds, expires_at_seconds, seq)
+    SELECT realm, 'session', id, NULL, MIN(expires_at_seconds + ${TOLERANCE_SECONDS}, ${denyUntilSeconds}), ${NEWEST_SEQ}
+    FROM sessions WHERE ${condition} ${orWiden(0)}`;
+
+/** Makes an upsert of a denial, which never narrows the one that stands. */
+const orWiden = (nowSeconds: number) =>
+  sql`ON CONFLICT (realm, kind, value) DO UPDATE SET
+    issued_before_seconds = ${widest(sql`issued_before_seconds`, nowSeconds)} + ${isRepeatedNow(nowSeconds)},
+    expires_at_seconds = ${widest(sql`expires_at_seconds`, nowSeconds)},
+    seq = excluded.seq`;
+
+/**
+ * 1 for a second "everything until now" within one second: what was issued between the two is dated after the first one,
+ * and has to end as well.
+ */
+const isRepeatedNow = (nowSeconds: number) =>
+  sql`COALESCE(revocations.issued_before_seconds >= excluded.issued_before_seconds
+    AND excluded.issued_before_seconds >= ${nowSeconds}, 0)`;
 
 /** Of the stored and the new value the one that denies more; NULL denies most. What has run out denies nothing. */
-const widest = (column: SQL, nowSeconds: number) =>
+const widest = (column: Sql, nowSeconds: number) =>
   sql`CASE WHEN revocations.expires_at_seconds <= ${nowSeconds} THEN excluded.${column}
       WHEN revocations.${column} IS NULL OR excluded.${column} IS NULL THEN NULL
       ELSE MAX(revocations.${column}, excluded.${column}) END`;

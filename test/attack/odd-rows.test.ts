@@ -40,6 +40,22 @@ describe("rows of D1 that are JSON, but not what they should be", () => {
     expect((await startGateway().fetch("/private/x", init)).status).toBe(503);
   });
 
+  it.each([
+    "users SET permissions",
+    "users SET attributes",
+    "credentials SET scopes",
+    "credentials SET ip_allow",
+    "credentials SET attributes",
+  ])("UPDATE %s to a text that is no JSON is an outage", async (column) => {
+    for (const text of ["", "x", "[", "['a']"]) {
+      const key = await addApiKey("k1");
+      await DB.prepare(`UPDATE ${column} = ?`).bind(text).run();
+      expect((await startGateway().fetch("/private/x", bearer(key))).status).toBe(503);
+      await emptyStores();
+      await addUser("7");
+    }
+  });
+
   it("a change that names its subject without a list is not overlooked", async () => {
     const key = await addApiKey("k1");
     const gateway = startGateway(siteWith({ routes: [{ path: "/x", freshness_seconds: 1 }] }));

@@ -191,8 +191,10 @@ export const RULES: readonly Rule[] = [
     name: "starting over reads all denials that stand",
     weather: "calm",
     file: "store/primary.ts",
-    code: "and(since === null ? undefined : gt(revocations.seq, since), isLive(nowSeconds))",
-    without: "and(gt(revocations.seq, since ?? 1_000_000), isLive(nowSeconds))",
+    // biome-ignore lint/suspicious/noTemplateCurlyInString: a piece of source that holds a template
+    code: "FROM revocations WHERE ${isAfter}",
+    // biome-ignore lint/suspicious/noTemplateCurlyInString: a piece of source that holds a template
+    without: "FROM revocations WHERE seq > ${since ?? 1_000_000}",
   },
   {
     name: "issued before T includes T",
@@ -220,7 +222,7 @@ export const RULES: readonly Rule[] = [
     name: "creation is announced to those who looked in vain",
     weather: "calm",
     file: "store/writes.ts",
-    code: "digestSubject(credential.realm, credential.digest)",
+    code: "  digestSubject(realm, digest),\n",
     without: "",
   },
   {

@@ -1,5 +1,6 @@
 // Compact JWS access tokens, ours or of a foreign issuer.
 import { compactVerify, errors } from "jose";
+import { remainingScopes } from "../../config/role-scopes.ts";
 import type { JwtIssuer, Site } from "../../config/types.ts";
 import { hmacKey } from "../../crypto/hmac.ts";
 import { algorithmOfKey, type PublicJwk, readPublicJwk } from "../../crypto/public-jwk.ts";
@@ -22,7 +23,9 @@ export interface JwtVerifierDeps {
 }
 
 type Background = (work: Promise<unknown>) => void;
-type Verified = { readonly facts: TokenFacts } | { readonly reason: RejectReason };
+type Verified =
+  | { readonly facts: TokenFacts; readonly issuer: JwtIssuer }
+  | { readonly reason: RejectReason };
 
 /** What is kept for one issuer. Verified facts only, never verdicts; forgotten when the issuer's key set changes. */
 interface IssuerMemory {
@@ -43,7 +46,8 @@ const HMAC_HASHES = { HS256: "SHA-256", HS384: "SHA-384", HS512: "SHA-512" } as 
  * A token whose signature was checked once is not checked again while the issuer's keys stay the same; its times are.
  *
  * Rights: with `users = "none"` those of the token. With `users = "required"` those of the user now, and a role or
- * permissions claim can only lower them; a token without such a claim does not.
+ * permissions claim can only lower them; a token without such a claim does not. Scopes are the token's; of our own
+ * tokens those that the user's role still has.
  *
  * @see RFC 7519 §7.2, RFC 8725 §3
  */
@@ -111,8 +115,9 @@ export function createJwtVerifier(deps: JwtVerifierDeps): Verifier {
     const claims = readStrictObject(payload);
     if (claims === null) return { reason: "malformed" };
     const read = readFacts(claims, issuer, nowSeconds);
-    if ("facts" in read) memoryOf(issuer).tokens.set(token, { keysVersion: version, facts: read.facts });
-    return read;
+    if ("reason" in read) return read;
+    memoryOf(issuer).tokens.set(token, { keysVersion: version, facts: read.facts });
+    return { facts: read.facts, issuer };
   }
 
   /** The facts of a good token, whether remembered or verified now. */
@@ -126,7 +131,7 @@ export function createJwtVerifier(deps: JwtVerifierDeps): Verifier {
       const facts = await recall(token, issuer, background);
       if (facts === null) continue;
       const reason = untimely(facts, issuer, nowSeconds);
-      return reason === null ? { facts } : { reason };
+      return reason === null ? { facts, issuer } : { reason };
     }
     const jws = readCompactJws(token);
     if (jws === null) return { reason: "malformed" };
@@ -137,7 +142,7 @@ export function createJwtVerifier(deps: JwtVerifierDeps): Verifier {
   return async (credential, { site, route }, { nowSeconds, background }): Promise<Verdict> => {
     const verified = await factsOf(credential.value, site, nowSeconds, background);
     if ("reason" in verified) return { kind: "reject", reason: verified.reason };
-    const { facts } = verified;
+    const { facts, issuer } = verified;
     if (site.users === "none" && site.revocation === "none") {
       return { kind: "accept", principal: standAlone(facts, site) };
     }
@@ -156,7 +161,7 @@ export function createJwtVerifier(deps: JwtVerifierDeps): Verifier {
       },
       background,
     );
-    return decide(facts, knowledge, site);
+    return decide(facts, issuer, knowledge, site);
   };
 }
 
@@ -210,7 +215,7 @@ function reasonOf(error: unknown): RejectReason {
   return "unknown_key";
 }
 
-function decide(facts: TokenFacts, knowledge: Knowledge, site: Site): Verdict {
+function decide(facts: TokenFacts, issuer: JwtIssuer, knowledge: Knowledge, site: Site): Verdict {
   if (site.users === "none") {
     if (knowledge.isRevoked) return { kind: "reject", reason: "revoked" };
     return { kind: "accept", principal: standAlone(facts, site) };
@@ -225,6 +230,8 @@ function decide(facts: TokenFacts, knowledge: Knowledge, site: Site): Verdict {
   const own = stepOf(user.role, site);
   const step = facts.roles === null ? own : Math.min(own, highestStep(facts.roles, site));
   const { permissions } = facts;
+  const isOurs = issuer === site.realm.signIn?.issuer;
+  const scopes = isOurs ? remainingScopes(facts.scopes, site.realm, user.role) : facts.scopes;
   const principal: Principal = {
     realm: user.realm,
     id: user.id,
@@ -233,7 +240,7 @@ function decide(facts: TokenFacts, knowledge: Knowledge, site: Site): Verdict {
     permissions:
       permissions === null ? user.permissions : user.permissions.filter((own) => permissions.includes(own)),
     attributes: user.attributes,
-    credential: credentialOf(facts),
+    credential: credentialOf(facts, scopes),
   };
   return { kind: "accept", principal };
 }
@@ -246,15 +253,15 @@ function standAlone(facts: TokenFacts, site: Site): Principal {
     role: roleAt(facts.roles === null ? 0 : highestStep(facts.roles, site), site),
     permissions: facts.permissions ?? [],
     attributes: {},
-    credential: credentialOf(facts),
+    credential: credentialOf(facts, facts.scopes),
   };
 }
 
-function credentialOf(facts: TokenFacts): Principal["credential"] {
+function credentialOf(facts: TokenFacts, scopes: readonly string[]): Principal["credential"] {
   return {
     kind: "jwt",
     id: facts.tokenId,
-    scopes: facts.scopes,
+    scopes,
     expiresAtSeconds: Math.floor(facts.expiresAtSeconds),
     sessionId: facts.sessionId,
   };

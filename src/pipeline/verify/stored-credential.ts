@@ -1,4 +1,5 @@
 // What API keys, PATs and sessions have in common: a record of the credential, read together with its owner.
+import { remainingScopes } from "../../config/role-scopes.ts";
 import type { RequestContext } from "../../context.ts";
 import type { CredentialRecord, Knowledge, UserRecord } from "../../records/types.ts";
 import type { Credential, Principal, RejectReason, Verdict } from "../../types.ts";
@@ -10,7 +11,7 @@ import { wrongUserHeader } from "./user-header.ts";
 /**
  * Decides about a stored credential by what is known of it. Checks that the record is of the presented kind and of the
  * site's realm; its status; its expiry (refused from that second on); that its owner exists and is active; revocation;
- * the client's address; for PATs and sessions, the user header where the site asks for it.
+ * the client's address; for PATs, and sessions where the site says so, the user header.
  * Does not check that the secret is the record's: callers have.
  */
 export function decideByRecord(
@@ -51,7 +52,9 @@ function wrongOwnerClaim(
   record: CredentialRecord,
   { site }: Match,
 ): RejectReason | null {
-  if (credential.kind === "api_key" || site.credentials.userHeader === null) return null;
+  const { userHeader, userHeaderOnSessions } = site.credentials;
+  if (credential.kind === "api_key" || userHeader === null) return null;
+  if (credential.kind === "session" && !userHeaderOnSessions) return null;
   return wrongUserHeader(credential.claimedUserId, record.userId);
 }
 
@@ -66,7 +69,8 @@ function principalOf(record: CredentialRecord, user: UserRecord, { site }: Match
     credential: {
       kind: record.kind,
       id: record.id,
-      scopes: record.scopes,
+      scopes:
+        record.kind === "session" ? remainingScopes(record.scopes, site.realm, user.role) : record.scopes,
       expiresAtSeconds: record.expiresAtSeconds,
       sessionId: record.kind === "session" ? record.id : null,
     },

@@ -21,7 +21,7 @@ interface Statement {
   readonly parameters: readonly SQLInputValue[];
 }
 
-/** As much of D1's API as drizzle and the store use. Batches are transactions. */
+/** As much of D1's API as the store uses. Batches are transactions. */
 export function createSqliteD1(sqlite: DatabaseSync, carry: Carrier): D1Database {
   const runOne = ({ query, parameters }: Statement) => ({
     success: true,
@@ -48,7 +48,6 @@ export function createSqliteD1(sqlite: DatabaseSync, carry: Carrier): D1Database
     all: () => carry(() => runOne({ query, parameters })),
     run: () => carry(() => runOne({ query, parameters })),
     first: () => carry(() => runOne({ query, parameters }).results[0] ?? null),
-    raw: () => carry(() => runOne({ query, parameters }).results.map((row) => Object.values(row))),
   });
 
   const database = {

@@ -5,7 +5,12 @@ import { base64url, SignJWT } from "jose";
 import { createApp } from "../../../src/app.ts";
 import { mintApiKey, mintPat, mintSessionCookie } from "../../../src/crypto/credential-format.ts";
 import { storedDigests } from "../../../src/crypto/digest.ts";
-import { createWrites, type NewCredential, type NewUser } from "../../../src/store/writes.ts";
+import {
+  createWrites,
+  type NewCredential,
+  type NewUser,
+  type PasswordHash,
+} from "../../../src/store/writes.ts";
 
 export const { DB, KV } = env as unknown as { DB: D1Database; KV: KVNamespace };
 export const writes = createWrites(DB);
@@ -218,9 +223,13 @@ export async function emptyStores(): Promise<void> {
 
 const nowSeconds = () => Math.floor(Date.now() / 1_000);
 
-export async function addUser(id: string, overrides: Partial<NewUser> = {}): Promise<void> {
+export async function addUser(
+  id: string,
+  overrides: Partial<NewUser> = {},
+  password?: PasswordHash,
+): Promise<void> {
   const times = { createdAtSeconds: nowSeconds(), updatedAtSeconds: nowSeconds() };
-  await writes.createUser({ realm: "main", id, ...times, ...overrides });
+  await writes.createUser({ realm: "main", id, ...times, ...overrides }, password);
 }
 
 async function addCredential(

@@ -47,6 +47,7 @@ export function someRules(changes: Partial<CredentialRules> = {}): CredentialRul
     onInvalid: "refuse",
     forwardCredential: false,
     userHeader: null,
+    userHeaderOnSessions: true,
     ...changes,
   };
 }

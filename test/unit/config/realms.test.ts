@@ -1,6 +1,6 @@
 import { describe, expect, it } from "vitest";
 import { loadConfig } from "../../../src/config/load.ts";
-import { scopesOfRole } from "../../../src/issuer/scopes.ts";
+import { scopesOfRole } from "../../../src/config/role-scopes.ts";
 import { GATEWAY, issuesOf, JWT, loaded, SITE, type Table, warningsOf, withEnv } from "./fixtures.ts";
 
 /** `SITE_FILES` in the realm `people`, whose sign-in is this; further variables beside it. */
@@ -25,7 +25,7 @@ describe("sign-in of a realm", () => {
       idleSeconds: 14 * 86_400,
       sessionSeconds: 30 * 86_400,
       minPasswordLength: 15,
-      scopes: { everyone: [], byRole: {} },
+      scopes: { everyone: [] },
       cookie: "__Host-postern-people",
     });
   });
@@ -44,7 +44,7 @@ describe("sign-in of a realm", () => {
       idleSeconds: 86_400,
       sessionSeconds: 2 * 86_400,
       minPasswordLength: 8,
-      scopes: { everyone: ["notes.read"], byRole: {} },
+      scopes: { everyone: ["notes.read"] },
       cookie: "__Host-files",
     });
   });

@@ -4,11 +4,11 @@ import { ACCOUNT_RULE, ADDRESS_RULE, throttleKeys } from "../../../src/issuer/th
 
 const NOW = 1_800_000_000;
 const keysOf = (realm: string, subject: string, address: string | null, nowSeconds = NOW) =>
-  throttleKeys(realm, subject, address, nowSeconds).map(({ key }) => key);
+  throttleKeys(realm, subject, { address, isKnown: false }, nowSeconds).map(({ key }) => key);
 
 describe("requirement 18: the keys of the throttle", () => {
   it("are the account's first, then the address's", () => {
-    expect(throttleKeys("main", "7", "192.0.2.1", NOW)).toEqual([
+    expect(throttleKeys("main", "7", { address: "192.0.2.1", isKnown: false }, NOW)).toEqual([
       { key: "account:main/7", rule: ACCOUNT_RULE },
       { key: "address:3000000/192.0.2.1", rule: ADDRESS_RULE },
     ]);
@@ -31,6 +31,17 @@ describe("requirement 18: the keys of the throttle", () => {
     const [later, next] = keysOf("main", "7", "192.0.2.1", NOW + 600);
     expect(later).toBe(account);
     expect(next).not.toBe(address);
+  });
+
+  it("count an account apart where its user signed in from before", () => {
+    const keys = (address: string, isKnown: boolean) =>
+      throttleKeys("main", "7", { address, isKnown }, NOW).map(({ key }) => key);
+    const [anywhere, address] = keys("192.0.2.1", false);
+    const [there, sameAddress] = keys("192.0.2.1", true);
+    expect(there).not.toBe(anywhere);
+    expect(sameAddress).toBe(address);
+    expect(keys("192.0.2.2", true)[0]).not.toBe(there);
+    expect(keys("192.0.2.2", false)[0]).toBe(anywhere);
   });
 
   it("tell realms apart, and accounts from addresses", () => {

@@ -483,7 +483,7 @@ describe("D1's limits", () => {
       },
     );
     expect(result.users).toEqual({ added: 1_000, present: 0 });
-    expect(seen.filter(({ text }) => text.startsWith('insert into "users"')).length).toBeGreaterThan(1);
+    expect(seen.filter(({ text }) => text.startsWith("INSERT INTO users")).length).toBeGreaterThan(1);
     for (const { text, values } of seen) {
       expect(text.length).toBeLessThan(100_000);
       expect(values.length).toBeLessThanOrEqual(100);

@@ -160,7 +160,8 @@ const CALLERS = {
 } satisfies Readonly<Record<string, () => Promise<RequestInit>>>;
 type CallerName = keyof typeof CALLERS;
 
-const OWN = ["main token", "main cookie"] as const;
+/** An access token says itself which realm's users it is for; an administrator is one of the realm `gateway`. */
+const OWN = ["main token", "main cookie", "admin token"] as const;
 const ADMINS_THAT_READ = [
   "admin reading",
   "admin",
@@ -348,7 +349,6 @@ const verbs = (
   const at = `admin/realms/${realm}`;
   return [
     ["PATCH", `${at}/users/${id}`, { name: "changed" }],
-    ["PATCH", `${at}/users/${id}`, { status: "disabled" }],
     ["PATCH", `${at}/users/${id}`, { permissions: [] }],
     ["PATCH", `${at}/users/${id}`, { role: "user" }],
     ["POST", `${at}/keys`, { user: id }],
@@ -364,6 +364,7 @@ const verbs = (
     ["POST", `${at}/revocations`, { kind: "pat", id: `p2-${id}` }],
     ["POST", `${at}/revocations`, { kind: "session", id: `s2-${id}` }],
     ["DELETE", `${at}/users/${id}/sessions`],
+    ["PATCH", `${at}/users/${id}`, { status: "disabled" }],
     ["POST", `${at}/users/${id}/password`, { password: PASSWORD }],
     ["POST", `${at}/revocations`, { kind: "user", id }],
     ["DELETE", `${at}/users/${id}`],

@@ -1,11 +1,13 @@
 // Token revocation (RFC 7009) and introspection (RFC 7662), as tools that know OAuth call them.
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { mintApiKey } from "../../../src/crypto/credential-format.ts";
+import { createPasswordHasher } from "../../../src/issuer/password-hasher.ts";
 import {
   ADMIN_TOKEN,
   addApiKey,
   addPat,
   addSession,
+  addUser,
   api,
   bearer,
   emptyStores,
@@ -15,6 +17,8 @@ import {
 } from "../../support/worker/gateway.ts";
 
 const PASSWORD = "correct horse battery staple";
+/** Hashed once: it takes as long as it must. */
+const PASSWORD_HASH = await createPasswordHasher().hash(PASSWORD);
 
 interface Tokens {
   readonly access_token: string;
@@ -30,7 +34,7 @@ afterEach(() => gateway.settle());
 beforeEach(async () => {
   await emptyStores();
   gateway = startGateway();
-  await api(gateway, "POST", "admin/realms/main/users", { id: "7", username: "alice", password: PASSWORD });
+  await addUser("7", { username: "alice" }, PASSWORD_HASH);
   const answer = await api(
     gateway,
     "POST",

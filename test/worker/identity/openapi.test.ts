@@ -19,6 +19,7 @@ interface Operation {
 }
 interface Document {
   readonly openapi: string;
+  readonly info: Json;
   readonly paths: Readonly<Record<string, Readonly<Record<string, Operation>>>>;
   readonly components: {
     readonly schemas: Json;
@@ -162,6 +163,30 @@ it("bodies of objects close themselves to unknown members", () => {
       }
     }
   }
+});
+
+describe("what a client cannot guess", () => {
+  it("is said of realms that are left out, cookies, and when to come back (RFC 9110 §10.2.3)", () => {
+    expect(document.info.description).toContain("`realm`");
+    const { bearer: _, ...cookies } = document.components.securitySchemes;
+    expect(Object.keys(cookies).length).toBeGreaterThan(0);
+    for (const scheme of Object.values(cookies)) expect(scheme.description).toContain("`Origin`");
+    for (const [status, response] of Object.entries(document.components.responses)) {
+      const { headers = {} } = response as { headers?: Json };
+      expect(Object.keys(headers), status).toEqual(["429", "503"].includes(status) ? ["Retry-After"] : []);
+    }
+  });
+
+  it("is said of the cookie that signing in sets, and of no other operation", () => {
+    for (const { operation } of operations()) {
+      const headers = Object.values(operation.responses).flatMap((response) =>
+        Object.keys(response.headers ?? {}),
+      );
+      expect(headers, operation.operationId).toEqual(
+        operation.operationId === "signIn" ? ["Set-Cookie"] : [],
+      );
+    }
+  });
 });
 
 it("stays small enough to be read in one go", () => {

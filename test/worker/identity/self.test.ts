@@ -13,6 +13,7 @@ import {
   addUser,
   api,
   emptyStores,
+  GATEWAY,
   type Gateway,
   startGateway,
   writes,
@@ -36,7 +37,11 @@ beforeEach(async () => {
   const times = { createdAtSeconds: nowSeconds(), updatedAtSeconds: nowSeconds() };
   await writes.createUser({ realm: "main", id: "7", username: "Alice", ...times }, hash);
   await addUser("8");
-  gateway = startGateway();
+  // What the sign-ins of this file carry must be what the role of their user has.
+  const signIn = { ...GATEWAY.realms.main.sign_in, scopes: ["a", "b", "c", "notes.read"] };
+  gateway = startGateway({
+    vars: { GATEWAY: { ...GATEWAY, realms: { ...GATEWAY.realms, main: { sign_in: signIn } } } },
+  });
 });
 afterEach(() => {
   vi.useRealTimers();

@@ -289,6 +289,7 @@ describe("changing a user", () => {
     });
     expect(JSON.parse(String(row?.details))).toEqual({
       fields: ["role", "status", "name"].sort((a, b) => ORDER.indexOf(a) - ORDER.indexOf(b)),
+      ended: "sessions",
       role: ["user", "admin"],
       status: ["active", "disabled"],
     });

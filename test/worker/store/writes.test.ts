@@ -108,6 +108,9 @@ describe("a write that changes something", () => {
   });
 });
 
+/** The state that `k1` is in. */
+const AS_IT_WAS = { scopes: [], expiresAtSeconds: null, replacedBy: null } as const;
+
 const NOTHING: readonly (readonly [string, () => Promise<unknown>])[] = [
   [
     "an id that is taken",
@@ -139,7 +142,10 @@ const NOTHING: readonly (readonly [string, () => Promise<unknown>])[] = [
   ["a user of another realm", () => writes.updateUser("other", "7", { role: "admin" }, NOW_SECONDS)],
   [
     "a user whose role is another by now",
-    () => writes.updateUser("main", "7", { name: "x" }, NOW_SECONDS, { role: "root", status: "active" }),
+    () =>
+      writes.updateUser("main", "7", { name: "x" }, NOW_SECONDS, {
+        expected: { role: "root", status: "active" },
+      }),
   ],
   [
     "deleting a user whose status is another by now",
@@ -171,6 +177,18 @@ const NOTHING: readonly (readonly [string, () => Promise<unknown>])[] = [
       ),
   ],
   [
+    "a password of a user whose role is another by now",
+    () =>
+      writes.setPassword(
+        "main",
+        "7",
+        { scheme: "scrypt", hash: "h" },
+        { exceptSessionId: null, expectedRole: "root" },
+        NOW_SECONDS,
+        LATER_SECONDS,
+      ),
+  ],
+  [
     "rehashing what is not there",
     () => writes.rehashPassword("main", "7", "x", { scheme: "scrypt", hash: "h" }, NOW_SECONDS),
   ],
@@ -180,6 +198,28 @@ const NOTHING: readonly (readonly [string, () => Promise<unknown>])[] = [
     () => writes.createCredential(aCredential("k2", { digest: "digest of k1" })),
   ],
   ["a key of nobody", () => writes.createCredential(aCredential("k2", { userId: "9" }))],
+  ["one key more than may live", () => writes.createCredential(aCredential("k2"), 1)],
+  [
+    "a key whose scopes are others by now",
+    () => writes.updateCredential("k1", { name: "x" }, NOW_SECONDS, { ...AS_IT_WAS, scopes: ["old"] }),
+  ],
+  [
+    "a key that ends at another time by now",
+    () => writes.updateCredential("k1", { name: "x" }, NOW_SECONDS, { ...AS_IT_WAS, expiresAtSeconds: 5 }),
+  ],
+  [
+    "a key that was thought to be replaced",
+    () => writes.updateCredential("k1", { name: "x" }, NOW_SECONDS, { ...AS_IT_WAS, replacedBy: "k0" }),
+  ],
+  [
+    "rotating while there are more than may live",
+    () => writes.rotateCredential("k1", aCredential("k3"), LATER_SECONDS, 0),
+  ],
+  [
+    "rotating a key whose scopes are others by now",
+    () =>
+      writes.rotateCredential("k1", aCredential("k3"), LATER_SECONDS, 1, { ...AS_IT_WAS, scopes: ["old"] }),
+  ],
   ["rotating what does not exist", () => writes.rotateCredential("k9", aCredential("k3"), LATER_SECONDS)],
   [
     "rotating to a digest that is taken",
