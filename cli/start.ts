@@ -6,7 +6,6 @@
 import { mkdir, readFile } from "node:fs/promises";
 import { createServer } from "node:net";
 import { join, relative } from "node:path";
-import * as v from "valibot";
 import { getPlatformProxy } from "wrangler";
 import { type ConfigIssue, loadConfig } from "../src/config/load.ts";
 import type { SecretNeed } from "../src/config/secrets.ts";
@@ -18,26 +17,12 @@ import { ensureLocalSecrets, type LocalSecrets } from "./local-secrets.ts";
 import { localState } from "./local-state.ts";
 import { type PolicyFile, parsePolicyFile, UnreadablePolicy } from "./policy-file.ts";
 import { issueLines } from "./policy-table.ts";
+import { inBrief, warningLines } from "./start-lines.ts";
 import { keepToThisMachine, runWrangler, startWrangler, type Wrangler } from "./wrangler.ts";
 
 const HOST = "127.0.0.1";
 const DEFAULT_PORT = 8787;
 const READY_DEADLINE_MS = 120_000;
-
-/** What is shown of a line of `src/log.ts`. */
-const LogLine = v.pipe(
-  v.string(),
-  v.parseJson(),
-  v.object({
-    status: v.number(),
-    method: v.string(),
-    path: v.string(),
-    outcome: v.string(),
-    reason: v.nullable(v.string()),
-    principalId: v.nullable(v.string()),
-    credentialKind: v.nullable(v.string()),
-  }),
-);
 
 const flags = readFlags(
   {
@@ -65,7 +50,7 @@ try {
   const { secrets, made } = await ensureLocalSecrets(secretsFile);
   if (made.length > 0) say(`made ${made.length} random local secrets in ${shown(secretsFile)}`);
 
-  refuseProblems(policy, secrets);
+  for (const line of warningLines(refuseProblems(policy, secrets))) say(line);
   if (Object.hasOwn(policy.bindings, "DB")) {
     await runWrangler(
       ["d1", "migrations", "apply", "DB", "--local", "--config", configFile, "--persist-to", dataDirectory],
@@ -99,9 +84,10 @@ async function readPolicy(): Promise<PolicyFile> {
 
 /**
  * Before anything is started: the configuration as the Worker would read it, with the local secrets.
+ * @returns its warnings
  * @throws with every problem
  */
-function refuseProblems({ bindings, variables }: PolicyFile, secrets: LocalSecrets): void {
+function refuseProblems({ bindings, variables }: PolicyFile, secrets: LocalSecrets): readonly ConfigIssue[] {
   const missing = new Set<string>();
   const unlisted: readonly SecretNeed["kind"][] = ["list", "signing_keys", "admin_token"]; // made above when missing
   // What is in .dev.vars counts before [vars], as it does for the Worker.
@@ -111,6 +97,7 @@ function refuseProblems({ bindings, variables }: PolicyFile, secrets: LocalSecre
     return env[name];
   });
   if (!loaded.ok) throw invalid(loaded.issues, [...missing]);
+  return loaded.warnings;
 }
 
 function invalid(issues: readonly ConfigIssue[], missingSecrets: readonly string[]): Error {
@@ -247,16 +234,6 @@ function stopWithUs(): void {
   setInterval(() => {
     if (process.ppid !== parent) void stop();
   }, 500).unref();
-}
-
-/** The part of a log line that one looks for first, `null` for any other line. `--verbose` shows all as they are. */
-function inBrief(line: string): string | null {
-  const parsed = v.safeParse(LogLine, line);
-  if (!parsed.success) return null;
-  const { status, method, path, outcome, reason, principalId, credentialKind } = parsed.output;
-  const why = reason === null ? outcome : `${outcome} (${reason})`;
-  const who = principalId === null ? "" : `  user ${principalId} by ${credentialKind}`;
-  return `${status} ${method} ${path}  ${why}${who}`;
 }
 
 function say(message: string): void {

@@ -1,5 +1,6 @@
 // The Worker around the pipeline: a Hono app that mounts the control plane and hands every other request to `gateway.ts`.
-import { Hono } from "hono";
+// The preset with the smallest router: patterns are few, and the pipeline has its own.
+import { Hono } from "hono/tiny";
 import type { RequestContext, RequestFacts, Runtime } from "./context.ts";
 import { mountControlPlane } from "./control/control-plane.ts";
 import { handle } from "./gateway.ts";

@@ -1,7 +1,7 @@
 // `realms list`, `audit …`, `db restored`.
 import { type Command, command } from "./command.ts";
 import { Failure } from "./failure.ts";
-import { YES } from "./inputs.ts";
+import { demandRealm, YES } from "./inputs.ts";
 import { LIST_OPTIONS, printList } from "./lists.ts";
 import { member, plain, type Row, tableLines } from "./output.ts";
 import { confirm, createProgress } from "./terminal.ts";
@@ -56,7 +56,7 @@ export const auditCommands: readonly Command[] = [
       since: { type: "string", value: "TIME", says: "24h, 2026-12-31, or seconds since 1970" },
       ...LIST_OPTIONS,
     },
-    run: (call) => {
+    async run(call) {
       const { realm, user, target, action, since } = call.flags;
       const columns = [
         { title: "WHEN", text: (entry: Row) => shownTime(entry.at) },
@@ -69,7 +69,8 @@ export const auditCommands: readonly Command[] = [
       const sinceSeconds =
         since === undefined ? undefined : String(parseTime("since", since, "back", call.nowSeconds));
       const filter = { realm, user, target, action, since: sinceSeconds };
-      return printList(call, "admin/audit", filter, call.flags, columns, "No entries.");
+      if (realm !== undefined) await demandRealm(call.gateway(), realm);
+      await printList(call, "admin/audit", filter, call.flags, columns, "No entries.");
     },
   }),
   command({

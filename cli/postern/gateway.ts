@@ -21,6 +21,8 @@ export interface Refusal {
   readonly title: string;
   readonly errors: readonly FieldError[];
   readonly retryAfterSeconds: number | null;
+  /** Of `scope_insufficient`: those that would do, by blanks (RFC 6750 §3). `null`: it does not say. */
+  readonly neededScopes: string | null;
 }
 
 export type Answer =
@@ -86,7 +88,11 @@ function isLoopback({ hostname }: URL): boolean {
 /** @throws Failure of usage */
 function tokenFor(url: URL, place: Place): string {
   const given = process.env.POSTERN_TOKEN;
-  if (given !== undefined && given !== "") {
+  if (given !== undefined) {
+    // As good as none is what a variable of a script has that was never filled: not a wish for the most powerful token.
+    if (given.trim() === "") {
+      throw new Failure("usage", "POSTERN_TOKEN is set, but empty: put a token into it, or unset it");
+    }
     if (/^[\x21-\x7e]+$/.test(given)) return given;
     throw new Failure("usage", "POSTERN_TOKEN must be one word of visible ASCII");
   }
@@ -157,12 +163,14 @@ function refusalOf(body: unknown, { status, headers }: Response, url: URL): Refu
   if (!isRow(body) || typeof body.code !== "string") throw noGateway(url, status);
   const errors = Array.isArray(body.errors) ? body.errors.filter(isRow) : [];
   const retryAfter = headers.get("retry-after") ?? "";
+  const [, neededScopes = null] = /, scope="([^"]+)"/.exec(headers.get("www-authenticate") ?? "") ?? [];
   return {
     status,
     code: body.code,
     title: typeof body.title === "string" ? body.title : "",
     errors: errors.map(({ field, message }) => ({ field: String(field), message: String(message) })),
     retryAfterSeconds: /^\d{1,6}$/.test(retryAfter) ? Number(retryAfter) : null,
+    neededScopes,
   };
 }
 
@@ -170,18 +178,33 @@ const isRow = (value: unknown): value is Readonly<Record<string, unknown>> =>
   typeof value === "object" && value !== null;
 
 /** In words, with every field that is wrong. */
-export function failureOf({ status, code, title, errors, retryAfterSeconds }: Refusal): Failure {
+export function failureOf(refusal: Refusal): Failure {
+  const { status, code, title, errors, retryAfterSeconds } = refusal;
   const wait = retryAfterSeconds === null ? "" : `; try again in ${retryAfterSeconds} s`;
-  const lines = errors.map(({ field, message }) => `  ${field === "" ? "" : `${field}: `}${message}`);
+  // Of the path, and here a flag.
+  const nameOf = (field: string) => (field === "realm" ? "--realm" : field);
+  const lines = errors.map(({ field, message }) => `  ${field === "" ? "" : `${nameOf(field)}: `}${message}`);
   return new Failure(
     status >= 500 ? "unreachable" : "refused",
-    ...[`${title} (${code})${wait}`, ...lines, ...mendOf(code)].map(printable),
+    ...[`${title} (${code})${wait}`, ...lines, ...mendOf(refusal)].map(printable),
   );
 }
 
-function mendOf(code: string): readonly string[] {
-  if (code !== "credential_invalid" && code !== "credential_missing") return [];
-  return [
-    "  the token was not accepted: check POSTERN_TOKEN, or for a local gateway the ADMIN_TOKEN in .dev.vars",
-  ];
+function mendOf({ code, neededScopes }: Refusal): readonly string[] {
+  switch (code) {
+    case "credential_invalid":
+    case "credential_missing":
+      return [
+        "  the token was not accepted: check POSTERN_TOKEN, or for a local gateway the ADMIN_TOKEN in .dev.vars",
+      ];
+    case "scope_insufficient":
+      return neededScopes === null ? [] : [`  the token in POSTERN_TOKEN lacks ${neededScopes}`];
+    case "rank_insufficient":
+      return [
+        "  administrators act on those below them. Your own keys are made and rotated through self-service:",
+        "  POST /_gateway/me/keys?realm=gateway with the access token of a sign-in; see docs/operations.md",
+      ];
+    default:
+      return [];
+  }
 }

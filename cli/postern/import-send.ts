@@ -78,6 +78,8 @@ export async function sendRecords(
 ): Promise<Sent> {
   const sent: Sent = { users: { added: 0, present: 0 }, credentials: { added: 0, present: 0 } };
   const inFlight = new Set<Promise<void>>();
+  /** Of a dry run: what is theirs would not be added either. Users come first, all of them. */
+  const refusedUsers = new Set<string>();
   let done = 0;
   let failure: unknown = null;
 
@@ -90,6 +92,7 @@ export async function sendRecords(
       sent.credentials.added += credentials.added;
       sent.credentials.present += credentials.present;
       report({ records, places }, conflicts);
+      if (isDryRun) leaveOutRefused(records, conflicts);
     } else {
       const { errors } = answer.refusal;
       if (errors.length === 0) throw failureOf(answer.refusal);
@@ -97,6 +100,19 @@ export async function sendRecords(
     }
     done += records.length;
     onProgress(done);
+  };
+
+  /** The gateway counts rows by whether they are there; what it has something against would be neither. */
+  const leaveOutRefused = (records: readonly ImportInput[], conflicts: readonly FieldError[]) => {
+    const refused = new Map(conflicts.map(({ field }) => [placeIn(field).index, placeIn(field).rest]));
+    for (const [index, field] of refused) {
+      const record = records[index];
+      if (record?.type === "user") {
+        // An id that stands against it is that of a deleted user.
+        sent.users[field === "id" ? "present" : "added"] -= 1;
+        refusedUsers.add(`${record.realm} ${record.id}`);
+      } else if (record !== undefined && field !== "user") sent.credentials.present -= 1;
+    }
   };
 
   /** In a dry run the owner may come with the same file: then the credential would be added. */
@@ -109,12 +125,13 @@ export async function sendRecords(
         problems.add("the gateway says", [{ field, message }]);
         continue;
       }
-      const isOwnerGiven = record.type !== "user" && checked.userNames.has(`${record.realm} ${record.user}`);
-      if (isDryRun && message === UNKNOWN_OWNER && isOwnerGiven) {
-        sent.credentials.added += 1;
+      const isOwnerUnknown = message === UNKNOWN_OWNER;
+      const owner = record.type === "user" ? null : `${record.realm} ${record.user}`;
+      if (isDryRun && isOwnerUnknown && owner !== null && checked.userNames.has(owner)) {
+        if (!refusedUsers.has(owner)) sent.credentials.added += 1;
         continue;
       }
-      problems.add(source.placeOf(at), [{ field: rest, message }]);
+      problems.add(source.placeOf(at), [{ field: isOwnerUnknown ? "" : rest, message }]);
     }
   };
 

@@ -115,7 +115,7 @@ const utf8 = new TextDecoder("utf-8", { fatal: true, ignoreBOM: false });
 function readLine(line: Buffer): Omit<Item, "at"> | null {
   let text: string;
   try {
-    text = utf8.decode(line).trim();
+    text = utf8.decode(line).trimEnd();
   } catch {
     return { problem: "is not UTF-8" };
   }
@@ -124,7 +124,17 @@ function readLine(line: Buffer): Omit<Item, "at"> | null {
     const value: unknown = JSON.parse(text);
     const isObject = typeof value === "object" && value !== null && !Array.isArray(value);
     return isObject ? { value } : { problem: "must be a JSON object" };
-  } catch {
-    return { problem: "is not JSON" };
+  } catch (error) {
+    return { problem: `is not JSON${placeOfError(error, text)}` };
   }
+}
+
+/** Where the parser stopped, as far as it says. Nothing else of its message: that repeats what stands there. */
+function placeOfError(error: unknown, text: string): string {
+  const message = error instanceof Error ? error.message : "";
+  const [, position] = / in JSON at position (\d+)(?: \(line \d+ column \d+\))?$/.exec(message) ?? [];
+  const isCutOff =
+    position === undefined ? /^Unexpected end of JSON/.test(message) : +position >= text.length;
+  if (isCutOff) return ": it ends too early";
+  return position === undefined ? "" : `: see column ${+position + 1}`;
 }

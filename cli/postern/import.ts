@@ -21,7 +21,9 @@ export const importCommand: Command = command({
   operands: ["FILE"],
   says: "Brings users, API keys and PATs over, from JSON lines or from another system's SQLite file. What is there already stays as it is.",
   notes: [
-    "The whole file is checked before anything is written. Stopped halfway, run it again: it goes on where it was.",
+    "The form of the whole file is checked before anything is written. What stands against it on the gateway, a name that",
+    "is taken or an owner who is not there, --dry-run finds beforehand; otherwise it ends the import at the chunk of 1,000",
+    "records it is in: the others may be written then. Mended or stopped halfway, run it again: it goes on where it was.",
     "One JSON object a line:",
     '  {"type":"user","realm":"files","id":"g3cy","username":"alice","role":"user","password":{"scheme":"bcrypt","hash":"…"}}',
     '  {"type":"api_key","realm":"llm","user":"7","name":"laptop","key":"sk-…","expires_at":1790000000,"scopes":["chat"]}',

@@ -1,6 +1,8 @@
 // Flags that several commands share, and what they become in a body of the API.
 import type { Options } from "./command.ts";
-import { wrongUsage } from "./failure.ts";
+import { Failure, wrongUsage } from "./failure.ts";
+import type { Gateway } from "./gateway.ts";
+import { printable } from "./output.ts";
 
 export const REALM = {
   realm: {
@@ -10,6 +12,20 @@ export const REALM = {
     says: "the user directory; `realms list` shows them",
   },
 } as const satisfies Options;
+
+/** Where the realm only narrows a list, so that a mistyped one would look like an empty list. @throws Failure */
+export async function demandRealm(gateway: Gateway, name: string): Promise<void> {
+  const { items } = (await gateway.call("GET", "admin/realms")) as {
+    readonly items: readonly { readonly name: string }[];
+  };
+  const names = items.map((realm) => realm.name);
+  if (names.includes(name)) return;
+  throw new Failure(
+    "refused",
+    `there is no realm "${printable(name)}"`,
+    `  --realm: must be one of ${names.join(", ")}`,
+  );
+}
 
 export const YES = {
   yes: { type: "boolean", says: "do it without being asked" },

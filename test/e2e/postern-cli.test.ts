@@ -1,12 +1,15 @@
 // The CLI against a gateway under `wrangler dev`: what it prints, what it refuses, and with which exit code.
+import { execFile } from "node:child_process";
 import { randomBytes } from "node:crypto";
-import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { promisify } from "node:util";
 import { jwtVerify } from "jose";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import type { LocalSecrets } from "../../cli/local-secrets.ts";
 import { type Finished, type RunOptions, runPostern } from "../support/node/postern-cli.ts";
+import { ROOT } from "../support/node/project.ts";
 import { startWranglerDev, type WranglerDev } from "../support/node/wrangler-dev.ts";
 
 const TIMEOUT_MS = 120_000;
@@ -66,6 +69,13 @@ async function done(...args: readonly string[]): Promise<string> {
 }
 const json = async (...args: readonly string[]) => JSON.parse(await done(...args, "--json"));
 const REALM = ["--realm", "main"];
+
+/** The shell blocks of a section, in their order. */
+function shellBlocks(file: string, heading: string): readonly string[] {
+  const [, section = ""] = readFileSync(join(ROOT, file), "utf8").split(`# ${heading}\n`);
+  const [own = ""] = section.split(/^##+ /m);
+  return [...own.matchAll(/^```sh\n(.*?)^```$/gms)].map(([, block = ""]) => block);
+}
 
 const things = (token: string, path = "/things/1") =>
   fetch(`${dev.address}${path}`, { headers: { authorization: `Bearer ${token}`, "new-api-user": "7" } });
@@ -285,11 +295,31 @@ describe("exit codes", { timeout: TIMEOUT_MS }, () => {
   });
 
   it("2: no token for a gateway elsewhere", async () => {
-    const { status, stderr } = await postern(["realms", "list", "--url", "https://auth.example.com"], {
-      environment: { POSTERN_TOKEN: "" },
-    });
+    const { status, stderr } = await runPostern(["realms", "list", "--url", "https://auth.example.com"]);
     expect(status).toBe(2);
-    expect(stderr).toContain("POSTERN_TOKEN");
+    expect(stderr).toContain("there is no token");
+  });
+
+  it.each(["", " ", "\t \n"])(
+    "2: a token that is set, but empty (%j), and never another in its place",
+    async (token) => {
+      writeFileSync(join(scratch, ".dev.vars"), `ADMIN_TOKEN='${dev.adminToken}'\n`);
+      const { status, stdout, stderr } = await postern(["realms", "list", "--state", scratch], {
+        environment: { POSTERN_TOKEN: token },
+      });
+      expect({ status, stdout }).toEqual({ status: 2, stdout: "" });
+      expect(stderr).toContain("POSTERN_TOKEN is set, but empty");
+    },
+  );
+
+  it.each([
+    ["of a path", ["users", "list", "--realm", "mian"]],
+    ["of a new key", ["keys", "create", "--realm", "mian", "--user", "7"]],
+    ["that narrows the audit log", ["audit", "list", "--realm", "mian"]],
+  ])("1: a realm %s that is not there, with the flag and the realms there are", async (_, args) => {
+    const { status, stdout, stderr } = await postern(args);
+    expect({ status, stdout }).toEqual({ status: 1, stdout: "" });
+    expect(stderr).toMatch(/^ {2}--realm: must be one of (main, gateway|gateway, main)$/m);
   });
 
   it("3: nobody there, and nobody who is a gateway", async () => {
@@ -302,6 +332,76 @@ describe("exit codes", { timeout: TIMEOUT_MS }, () => {
     expect(await done("--help")).toContain("users create");
     expect(await done("keys", "--help")).not.toContain("users create");
     expect(await done("keys", "rotate", "--help")).toContain("--grace DURATION");
+  });
+});
+
+describe("an administrator's own keys", { timeout: TIMEOUT_MS }, () => {
+  const PASSWORD = "ten green bottles on a wall";
+  const [make = "", rotate = ""] = shellBlocks("docs/operations.md", "An administrator's own keys");
+  /** @returns what the variables `key` and `POSTERN_TOKEN` are then */
+  const shell = async (script: string) => {
+    const run = promisify(execFile)(
+      "bash",
+      ["-euo", "pipefail", "-c", `${script}\nprintf '%s\\n' "$key" "$POSTERN_TOKEN"`],
+      { env: { ...process.env, POSTERN_URL: dev.address, POSTERN_TOKEN: "" } },
+    );
+    run.child.stdin?.end(`${PASSWORD}\n`);
+    const lines = (await run).stdout.trim().split("\n");
+    return { key: JSON.parse(lines[0] ?? ""), token: lines[1] ?? "" };
+  };
+  const asAda = (token: string, ...args: readonly string[]) =>
+    postern(args, { environment: { POSTERN_TOKEN: token } });
+
+  it("are made and rotated as docs/operations.md shows, and not by the commands, which say so", async () => {
+    const created = await postern(
+      [
+        "users",
+        "create",
+        "--realm",
+        "gateway",
+        "--username",
+        "ada",
+        "--role",
+        "root",
+        "--password-stdin",
+        "--json",
+      ],
+      { input: PASSWORD },
+    );
+    const { id } = JSON.parse(created.stdout) as { id: string };
+    const { key, token } = await shell(make);
+    expect(token).toBe(key.key);
+    expect(key).toMatchObject({ realm: "gateway", scopes: ["gateway.read", "gateway.write"] });
+    expect(key.expires_at - Date.now() / 1_000).toBeGreaterThan(89 * 86_400);
+    expect(await asAda(token, "users", "create", ...REALM)).toMatchObject({ status: 0 });
+
+    const own = ["--realm", "gateway"];
+    for (const args of [
+      ["keys", "create", ...own, "--user", id],
+      ["keys", "rotate", key.id, ...own],
+    ]) {
+      const { status, stderr } = await asAda(token, ...args);
+      expect(status).toBe(1);
+      expect(stderr).toMatch(/\(rank_insufficient\)$/m);
+      expect(stderr).toContain("POST /_gateway/me/keys?realm=gateway");
+    }
+
+    expect(rotate).toContain("/key_…/");
+    const next = await shell(`${make}\n${rotate.replace("key_…", key.id)}`);
+    expect(next.token).not.toBe(token);
+    expect(next.key.expires_at).toBeGreaterThanOrEqual(key.expires_at);
+    expect(await json("keys", "show", key.id, ...own)).toMatchObject({ replaced_by: next.key.id });
+    expect(await asAda(next.token, "realms", "list")).toMatchObject({ status: 0 });
+  });
+
+  it("without gateway.write look and change nothing: the refusal names the scope", async () => {
+    const made = await json("users", "create", "--realm", "gateway", "--username", "bea", "--role", "admin");
+    const scope = ["--scope", "gateway.read"];
+    const { key } = await json("keys", "create", "--realm", "gateway", "--user", made.id, ...scope);
+    expect(await asAda(key, "realms", "list")).toMatchObject({ status: 0 });
+    const { status, stderr } = await asAda(key, "users", "create", ...REALM);
+    expect(status).toBe(1);
+    expect(stderr).toMatch(/\(scope_insufficient\)\n {2}the token in POSTERN_TOKEN lacks gateway\.write$/m);
   });
 });
 

@@ -135,7 +135,7 @@ describe("a file of JSON lines", { timeout: TIMEOUT_MS }, () => {
       .map((line) => line.trim());
     expect(lines).toEqual([
       "postern: 15 problems:",
-      "line 2: is not JSON",
+      "line 2: is not JSON: it ends too early",
       "line 3: must be a JSON object",
       "line 4: username stands at line 1 too: leave one out, or change it",
       "line 5: id stands at line 1 too: leave one out, or change it",
@@ -165,6 +165,29 @@ describe("a file of JSON lines", { timeout: TIMEOUT_MS }, () => {
     expect(await shown("files")).toEqual([[], [], []]);
   });
 
+  it.each([
+    ['{"type":"user",}', "is not JSON: see column 16"],
+    ['  {"type":"user" "id":"1"}', "is not JSON: see column 18"],
+    ['{"type":"user"', "is not JSON: it ends too early"],
+    ['{"type":"us', "is not JSON: it ends too early"],
+    ['{"type":in JSON at position 7', "is not JSON"], // what stands there says nothing
+    ["x in JSON at position 7", "is not JSON"],
+  ])("is told where %j stops being JSON", async (line, expected) => {
+    const items: unknown[] = [];
+    for await (const item of createLineSource(fileOf([line])).items()) items.push(item);
+    expect(items).toEqual([{ at: 1, problem: expected }]);
+  });
+
+  it("does not count in a dry run who was deleted, or whose names are taken twice over", async () => {
+    await postern(["users", "create", "--realm", "flaky", "--id", "old"]);
+    await postern(["users", "delete", "old", "--realm", "flaky", "--yes"]);
+    const names = { username: "mia", email: "mia@example.com" };
+    await postern(["import", fileOf([user("flaky", "mia", names)])]);
+    const file = fileOf([user("flaky", "old"), user("flaky", "other", names), user("flaky", "mia")]);
+    const dry = await postern(["import", file, "--dry-run", "--json"]);
+    expect(JSON.parse(dry.stdout)).toMatchObject({ problems: 3, users: { added: 0, present: 1 } });
+  });
+
   it("has the first 50 problems in words, and all of them counted", async () => {
     const file = fileOf(Array.from({ length: 70 }, () => "x"));
     const { status, stderr } = await postern(["import", file]);
@@ -185,9 +208,15 @@ describe("a file of JSON lines", { timeout: TIMEOUT_MS }, () => {
     const before = await shown("llm");
     const dry = await postern(["import", file, "--dry-run", "--json"]);
     expect(dry.status).toBe(1);
-    expect(JSON.parse(dry.stdout)).toMatchObject({ dry_run: true, problems: 2 });
+    // The key of the one who is refused would not be added either.
+    expect(JSON.parse(dry.stdout)).toMatchObject({
+      dry_run: true,
+      problems: 2,
+      users: { added: 1, present: 0 },
+      credentials: { added: 0, present: 0 },
+    });
     expect(dry.stderr).toMatch(/line 1: username belongs to another user/);
-    expect(dry.stderr).toMatch(/line 3: user there is no such user/);
+    expect(dry.stderr).toMatch(/line 3: there is no such user in the realm: import/);
     const wet = await postern(["import", file]);
     expect(wet.status).toBe(1);
     expect(wet.stderr).toMatch(/line 1: username belongs to another user/);

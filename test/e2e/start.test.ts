@@ -81,7 +81,7 @@ const request = ({ url, method, headers }: CurlLine) =>
 async function postern(address: string, ...args: readonly string[]): Promise<string> {
   const command = [POSTERN, ...args, "--url", address, "--state", state];
   const { stdout } = await promisify(execFile)(process.execPath, command, {
-    env: { ...process.env, POSTERN_TOKEN: "" },
+    env: { ...process.env, POSTERN_TOKEN: undefined },
   });
   return stdout.trim();
 }
