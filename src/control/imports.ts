@@ -1,6 +1,7 @@
 // Bringing users, keys and PATs over from another system, and telling every isolate that the database was restored.
 import * as v from "valibot";
 import { GATEWAY_REALM } from "../config/realms.ts";
+import { scopesOfRole } from "../config/role-scopes.ts";
 import type { NamedSecret } from "../config/secrets.ts";
 import type { Config, Realm } from "../config/types.ts";
 import { hasValidTag } from "../crypto/credential-format.ts";
@@ -177,6 +178,11 @@ function demandGrants(
 ): void {
   if (record.type === "user") {
     naming(at, "role", "must be below the caller's own", () => demandRank(caller, realm, record.role));
+    if (record.password !== null) {
+      naming(at, "password", "must be left out: the caller does not hold what signing in gives", () =>
+        demandHeld(realm, scopesOfRole(realm, record.role), caller.scopes),
+      );
+    }
     naming(at, "permissions", "must be permissions that the caller has", () =>
       demandHeld(realm, record.permissions, caller.permissions),
     );

@@ -1,10 +1,10 @@
 // The OpenAPI 3.1 document, made of the table of endpoints: what it says is what the router does.
-import { type JsonSchema, toJsonSchema, toJsonSchemaDefs } from "@valibot/to-json-schema";
 import * as v from "valibot";
 import { GATEWAY_REALM } from "../config/realms.ts";
 import type { Config } from "../config/types.ts";
 import { PROBLEMS } from "../problem.ts";
 import type { Endpoint } from "./endpoint.ts";
+import { type JsonSchema, toJsonSchema } from "./json-schema.ts";
 import { OwnSession, RealmSummary, Revocation, Session, User } from "./resources.ts";
 
 /** Schemas that stand once in the document and are referred to by name. */
@@ -50,7 +50,7 @@ function build(endpoints: readonly Endpoint[], config: Config): object {
     servers: [{ url: "/_gateway" }],
     paths,
     components: {
-      schemas: { ...toJsonSchemaDefs(SHARED, { ...CONVERSION, typeMode: "output" }), Problem: PROBLEM },
+      schemas: { ...sharedSchemas(), Problem: PROBLEM },
       responses: Object.fromEntries([...statuses].map((status) => [String(status), problemResponse(status)])),
       securitySchemes: {
         bearer: {
@@ -76,7 +76,7 @@ function operationOf(
       : {
           description: "Success",
           ...(id === "signIn" && { headers: { "Set-Cookie": SESSION_COOKIE } }),
-          content: { "application/json": { schema: schemaOf(endpoint.answer, "output") } },
+          content: { "application/json": { schema: schemaOf(endpoint.answer) } },
         };
   return {
     operationId: id,
@@ -100,7 +100,10 @@ function parametersOf({ path, query, access }: Endpoint): readonly object[] {
     required: true,
     schema: { type: "string" },
   }));
-  const { properties = {}, required = [] } = query === null ? {} : schemaOf(query, "input");
+  const { properties = {}, required = [] } = (query === null ? {} : schemaOf(query)) as {
+    readonly properties?: JsonSchema;
+    readonly required?: readonly string[];
+  };
   const inQuery = Object.entries(properties).map(([name, schema]) => ({
     name,
     in: "query",
@@ -115,7 +118,7 @@ function parametersOf({ path, query, access }: Endpoint): readonly object[] {
 function requestBodyOf(body: v.GenericSchema, type: "json" | "form"): object {
   const mediaType = type === "json" ? "application/json" : "application/x-www-form-urlencoded";
   const isOptional = v.safeParse(body, {}).success;
-  return { required: !isOptional, content: { [mediaType]: { schema: schemaOf(body, "input") } } };
+  return { required: !isOptional, content: { [mediaType]: { schema: schemaOf(body) } } };
 }
 
 /** Names beside a scheme are what it must carry (OAS 3.1 §4.8.30). */
@@ -199,22 +202,16 @@ const PROBLEM = {
   },
 };
 
-const CONVERSION = {
-  target: "draft-2020-12",
-  errorMode: "ignore",
-  overrideRef: ({ referenceId }: { readonly referenceId: string }) => `#/components/schemas/${referenceId}`,
-} as const;
+const refOf = (name: string) => `#/components/schemas/${name}`;
 
-/** The dialect is said by the version of the document, and what is shared stands among its components. */
-function schemaOf(schema: v.GenericSchema, typeMode: "input" | "output"): JsonSchema {
-  const {
-    $schema: _dialect,
-    $defs: _shared,
-    ...rest
-  } = toJsonSchema(schema, {
-    ...CONVERSION,
-    typeMode,
-    definitions: SHARED,
+/** Written out where it is defined, referred to everywhere else. */
+const sharedSchemas = () =>
+  Object.fromEntries(Object.entries(SHARED).map(([name, schema]) => [name, schemaOf(schema, schema)]));
+
+/** @param defined the one that is not referred to, as it is defined here */
+function schemaOf(schema: v.GenericSchema, defined?: v.GenericSchema): JsonSchema {
+  return toJsonSchema(schema, (met) => {
+    const [name] = Object.entries(SHARED).find(([, shared]) => shared === met && met !== defined) ?? [];
+    return name === undefined ? null : refOf(name);
   });
-  return rest;
 }

@@ -352,6 +352,22 @@ describe("requirement 18: what an import may give", () => {
     expect((await api(gateway, "POST", "admin/epoch", undefined, writer)).status).toBe(403);
   });
 
+  it("gives no password to a sign-in that would carry more than the caller's credential", async () => {
+    await addUser("9", { realm: "gateway", role: "root" });
+    const writer = await addApiKey("key_writer", {
+      realm: "gateway",
+      userId: "9",
+      scopes: ["gateway.write"],
+    });
+    const admin = { type: "user", realm: "gateway", id: "new", username: "new", role: "admin" };
+    const password = { scheme: "cloudreve", hash: `${"s".repeat(32)}:${"0".repeat(64)}` };
+    const withSignIn = startGateway();
+    const refused = await send([{ ...admin, password }], "", writer, withSignIn);
+    expect(refused.status).toBe(403);
+    expect((refused.body as Refusal).errors[0]?.field).toBe("records[0].password");
+    expect((await send([admin], "", writer, withSignIn)).status).toBe(200);
+  });
+
   it("tells what a realm without untagged keys refuses, and how to mend it", async () => {
     const strict = startGateway();
     const foreign = await mintApiKey("sk-", [{ id: "x", value: crypto.getRandomValues(new Uint8Array(32)) }]);
