@@ -263,10 +263,10 @@ describe.each([
     });
 
     it("scopes that were added are not enabled by who does not hold them", async () => {
-      const { id } = await create({ scopes: ["x"] });
+      const { id } = await create({ scopes: ["notes.read"] });
       await patch(id, { status: "disabled" });
-      const token = await signIn("7", { scopes: ["x"] });
-      meanwhile(() => patch(id, { scopes: ["x", "y"] }));
+      const token = await signIn("7", { scopes: ["notes.read"] });
+      meanwhile(() => patch(id, { scopes: ["notes.read", "y"] }));
       expect(await call("PATCH", `me/${path}/${id}`, { status: "active" }, token)).toMatchObject(changed);
       expect(await read(id)).toMatchObject({ status: "disabled" });
     });
