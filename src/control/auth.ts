@@ -8,7 +8,7 @@ import { mintSessionCookie, randomBase62 } from "../crypto/credential-format.ts"
 import { storedDigests } from "../crypto/digest.ts";
 import { signAccessToken } from "../issuer/access-token.ts";
 import { readRefreshToken, signRefreshToken } from "../issuer/refresh-token.ts";
-import { checkPassword } from "../issuer/sign-in.ts";
+import { checkPassword, newestPepper } from "../issuer/sign-in.ts";
 import { Problem } from "../problem.ts";
 import type { UserView } from "../store/directory.ts";
 import type { LiveSession } from "../store/session-chains.ts";
@@ -146,13 +146,6 @@ function chosenScopes(asked: string | undefined, possible: readonly string[]): r
   return possible.filter((scope) => words.includes(scope));
 }
 
-/** @throws Problem `config_invalid` */
-function newestPepper({ config }: Services) {
-  const [pepper] = config.secrets.peppers;
-  if (pepper === undefined) throw new Problem("config_invalid", "no pepper");
-  return pepper;
-}
-
 /** A sign-in that succeeded, on the way to its session. */
 interface Granted {
   readonly realm: Realm;
@@ -229,13 +222,13 @@ async function beginCookie(granted: Granted) {
     user: toUser(user),
   };
   // The browser keeps it to the session's absolute end; the row decides how long it counts.
-  const cookie = cookieOf(realm, value, realm.signIn?.sessionSeconds ?? 0);
+  const cookie = cookieOf(realm.signIn?.cookie ?? "", value, realm.signIn?.sessionSeconds ?? 0);
   return Response.json(content, { headers: { "cache-control": "no-store", "set-cookie": cookie } });
 }
 
 /** RFC 6265bis §4.1.3.2: `__Host-` demands Secure, Path=/ and no Domain. */
-function cookieOf(realm: Realm, value: string, maxAgeSeconds: number): string {
-  return `${realm.signIn?.cookie ?? ""}=${value}; Path=/; Secure; HttpOnly; SameSite=Lax; Max-Age=${maxAgeSeconds}`;
+function cookieOf(name: string, value: string, maxAgeSeconds: number): string {
+  return `${name}=${value}; Path=/; Secure; HttpOnly; SameSite=Lax; Max-Age=${maxAgeSeconds}`;
 }
 
 async function tokensOf(
@@ -281,8 +274,12 @@ async function refresh({ context, services, body }: AnyoneCall<{ readonly refres
   const advance = await chains.advance(
     presented,
     { nowSeconds, denyUntilSeconds: nowSeconds + longestAccessSeconds(services) },
-    (action, { realm }) =>
-      auditEntry(context, { kind: "anonymous" }, action, { kind: "session", realm, id: presented.sessionId }),
+    (action) =>
+      auditEntry(context, { kind: "anonymous" }, action, {
+        kind: "session",
+        realm: "",
+        id: presented.sessionId,
+      }),
   );
   if (advance.kind === "reused") await services.catchUp(context.background);
   if (advance.kind !== "live") throw new Problem("credential_invalid", `refresh token: ${advance.kind}`);
@@ -301,46 +298,50 @@ function longestAccessSeconds({ config }: Services): number {
   return Math.max(...[...config.realms.values()].map((realm) => longestTokenSeconds(config, realm)));
 }
 
+/**
+ * Ends the session of a refresh token. Whoever holds any token of the chain may: the worst that a thief can do with it
+ * helps its owner.
+ * @returns whether the gateway made it; the session may be over already
+ */
+export async function endByRefreshToken(
+  token: string,
+  context: RequestContext,
+  services: Services,
+): Promise<boolean> {
+  const presented = await readRefreshToken(token, services.config.secrets.peppers);
+  if (presented === null) return false;
+  const session = await services.directory.session(presented.sessionId);
+  if (session === null) return true;
+  const { realm, id, userId } = session;
+  await end(realm, id, { kind: "user", realm, id: userId, credentialId: id }, context, services);
+  return true;
+}
+
+async function end(realm: string, id: string, actor: Actor, context: RequestContext, services: Services) {
+  const { nowSeconds } = context;
+  const entry = auditEntry(context, actor, "session.ended", { kind: "session", realm, id });
+  await services.writes
+    .audited(entry)
+    .endSessions({ realm, id }, nowSeconds, nowSeconds + longestAccessSeconds(services));
+}
+
 async function signOut({
   context,
   services,
   body,
 }: AnyoneCall<{ readonly realm?: string | undefined; readonly refresh_token?: string | undefined }>) {
-  const { nowSeconds } = context;
-  const { config, directory, writes } = services;
-  const end = async (realm: string, id: string, actor: Actor) => {
-    const entry = auditEntry(context, actor, "session.ended", { kind: "session", realm, id });
-    await writes
-      .audited(entry)
-      .endSessions({ realm, id }, nowSeconds, nowSeconds + longestAccessSeconds(services));
-  };
-  const headers = { "cache-control": "no-store" };
+  const init = { status: 204, headers: { "cache-control": "no-store" } };
   if (body.refresh_token !== undefined) {
-    const presented = await readRefreshToken(body.refresh_token, config.secrets.peppers);
-    if (presented === null) throw new Problem("credential_invalid", "refresh token: malformed");
-    const session = await directory.session(presented.sessionId);
-    // Whoever holds any token of the chain may end it: the worst that a thief can do with it helps its owner.
-    if (session !== null) {
-      const credentialId = session.id;
-      await end(session.realm, session.id, {
-        kind: "user",
-        realm: session.realm,
-        id: session.userId,
-        credentialId,
-      });
-    }
-    return new Response(null, { status: 204, headers });
+    if (await endByRefreshToken(body.refresh_token, context, services)) return new Response(null, init);
+    throw new Problem("credential_invalid", "refresh token: malformed");
   }
   const caller = await admit(USER_WRITES, () => realmOfUsers(body.realm ?? null, context), context);
   if (caller.for !== "user") throw new Problem("credential_missing", "nobody");
   const { sessionId } = caller.principal.credential;
   if (sessionId === null) throw new Problem("credential_invalid", "the token names no session");
-  await end(caller.realm.name, sessionId, caller.actor);
-  if (caller.realm.signIn?.cookie === null || caller.realm.signIn === null) {
-    return new Response(null, { status: 204, headers });
-  }
-  return new Response(null, {
-    status: 204,
-    headers: { ...headers, "set-cookie": cookieOf(caller.realm, "", 0) },
-  });
+  await end(caller.realm.name, sessionId, caller.actor, context, services);
+  const response = new Response(null, init);
+  const cookie = caller.realm.signIn?.cookie ?? null;
+  if (cookie !== null) response.headers.set("set-cookie", cookieOf(cookie, "", 0));
+  return response;
 }

@@ -12,6 +12,7 @@ import type { Match } from "../pipeline/route.ts";
 import { Problem } from "../problem.ts";
 import type { CredentialKind, Principal } from "../types.ts";
 import type { Access } from "./endpoint.ts";
+import { bearerToken } from "./input.ts";
 
 /** Above every role; see `rank.ts`. */
 export type Power = "admin" | "root" | "admin_token";
@@ -96,8 +97,8 @@ function actorOf({ realm, id, credential }: Principal): Actor & { readonly kind:
 /** The one thing that is compared here and not by a verifier: there is no record of it. */
 async function isAdminToken({ arrival, runtime }: RequestContext): Promise<boolean> {
   const { adminToken } = runtime.config.secrets;
-  const presented = /^bearer +(\S+)$/i.exec(arrival.request.headers.get("authorization") ?? "")?.[1];
-  if (adminToken === null || presented === undefined) return false;
+  const presented = bearerToken(arrival.request);
+  if (adminToken === null || presented === null) return false;
   const digest = async (bytes: Uint8Array) =>
     toHex(new Uint8Array(await crypto.subtle.digest("SHA-256", bytes)));
   return isSameSecret(await digest(new TextEncoder().encode(presented)), await digest(adminToken));

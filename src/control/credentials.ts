@@ -1,23 +1,8 @@
 // Administering API keys and PATs: one set of endpoints, made for each kind.
 import * as v from "valibot";
-import {
-  type CredentialKind,
-  CredentialPatch,
-  KINDS,
-  NEW_CREDENTIAL_MEMBERS,
-  Rotation,
-  toCredential,
-} from "./credential-fields.ts";
-import {
-  createCredential,
-  deleteCredential,
-  findCredential,
-  listCredentials,
-  noOwner,
-  patchCredential,
-  type Reach,
-  rotateCredential,
-} from "./credential-work.ts";
+import { endpointsOfOne } from "./credential-endpoints.ts";
+import { type CredentialKind, CredentialPatch, KINDS, NEW_CREDENTIAL_MEMBERS } from "./credential-fields.ts";
+import { createCredential, listCredentials, noOwner, type Reach } from "./credential-work.ts";
 import { ADMIN_READS, ADMIN_WRITES, type Call, type Endpoint, endpoint } from "./endpoint.ts";
 import { Attributes, listOf, PAGE_MEMBERS, pageOf, UserId } from "./fields.ts";
 import { type Administrator, demandHeld, demandRank } from "./rank.ts";
@@ -77,54 +62,21 @@ function endpointsFor(kind: CredentialKind): readonly Endpoint[] {
         return createCredential(call, reachOf(call), kind, user, input);
       },
     }),
-    endpoint({
-      method: "GET",
-      path: `${all}/:id`,
-      id: `get${operation}`,
-      summary: `One ${one}`,
-      access: ADMIN_READS,
-      query: null,
-      body: null,
-      status: 200,
-      answer: resource,
-      handle: async (call) =>
-        toCredential(await findCredential(call, reachOf(call), kind, call.params.id ?? "")),
-    }),
-    endpoint({
-      method: "PATCH",
-      path: `${all}/:id`,
-      id: `update${operation}`,
-      summary: `Rename, disable, enable or limit one of the ${many}`,
-      access: ADMIN_WRITES,
-      query: null,
-      body: CredentialPatch,
-      status: 200,
-      answer: resource,
-      handle: (call) => patchCredential(call, reachOf(call), kind, call.params.id ?? "", call.body),
-    }),
-    endpoint({
-      method: "DELETE",
-      path: `${all}/:id`,
-      id: `delete${operation}`,
-      summary: `End one of the ${many} for good`,
-      access: ADMIN_WRITES,
-      query: null,
-      body: null,
-      status: 204,
-      answer: null,
-      handle: (call) => deleteCredential(call, reachOf(call), kind, call.params.id ?? ""),
-    }),
-    endpoint({
-      method: "POST",
-      path: `${all}/:id/rotate`,
-      id: `rotate${operation}`,
-      summary: `Put a new ${one} in its place; the old one works until the grace ends`,
-      access: ADMIN_WRITES,
-      query: null,
-      body: Rotation,
-      status: 201,
-      answer: minted,
-      handle: (call) => rotateCredential(call, reachOf(call), kind, call.params.id ?? "", call.body),
+    ...endpointsOfOne<typeof ADMIN_READS | typeof ADMIN_WRITES>(kind, {
+      path: all,
+      reads: ADMIN_READS,
+      writes: ADMIN_WRITES,
+      patch: CredentialPatch,
+      says: {
+        get: [`get${operation}`, `One ${one}`],
+        update: [`update${operation}`, `Rename, disable, enable or limit one of the ${many}`],
+        delete: [`delete${operation}`, `End one of the ${many} for good`],
+        rotate: [
+          `rotate${operation}`,
+          `Put a new ${one} in its place; the old one works until the grace ends`,
+        ],
+      },
+      reachOf,
     }),
   ];
 }

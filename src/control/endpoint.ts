@@ -33,7 +33,7 @@ export interface Call<Query, Body, Who extends Caller> {
   audit(action: AuditAction, target: AuditEntry["target"], details?: AuditEntry["details"]): AuditEntry;
 }
 
-type CallerOf<Rule extends Access> = Extract<Caller, { readonly for: Rule["for"] }>;
+export type CallerOf<Rule extends Access> = Extract<Caller, { readonly for: Rule["for"] }>;
 type OutputOf<Schema> = Schema extends v.GenericSchema ? v.InferOutput<Schema> : null;
 
 export interface EndpointDefinition<

@@ -58,6 +58,11 @@ export function parseInput(
   return parse(schema, value, text.length > LARGE_BODY_LENGTH);
 }
 
+/** What Authorization holds after `Bearer` (RFC 6750 §2.1), unverified; `null`: nothing of that form. */
+export function bearerToken({ headers }: Request): string | null {
+  return /^bearer +(\S+)$/i.exec(headers.get("authorization") ?? "")?.[1] ?? null;
+}
+
 /** @throws Problem `input_invalid`, also for parameters that stand there twice */
 export function readQuery(parameters: URLSearchParams, schema: v.GenericSchema): unknown {
   return parse(schema, single(parameters));

@@ -6,10 +6,11 @@ import { hasTaggedShape, hasValidTag } from "../crypto/credential-format.ts";
 import { storedDigests } from "../crypto/digest.ts";
 import { readRefreshToken } from "../issuer/refresh-token.ts";
 import type { CredentialKind, Principal } from "../types.ts";
+import { endByRefreshToken } from "./auth.ts";
 import { auditEntry } from "./call.ts";
 import { matchOf } from "./caller.ts";
 import { ADMIN_READS, ANYONE, type Call, endpoint } from "./endpoint.ts";
-import { longestTokenSeconds, realmNamedByToken } from "./realm.ts";
+import { realmNamedByToken } from "./realm.ts";
 import type { Services } from "./services.ts";
 
 const Token = v.pipe(v.string(), v.minLength(1, "must not be empty"), v.maxLength(8_192, "is too long"));
@@ -73,21 +74,10 @@ async function revokeToken({
   services,
   body,
 }: Pick<Call<null, { readonly token: string }, never>, "context" | "services" | "body">): Promise<void> {
-  const { config, writes, directory, tokens } = services;
+  const { config, writes, tokens } = services;
   const { nowSeconds } = context;
   const { tagSecrets, peppers } = config.secrets;
-  const presented = await readRefreshToken(body.token, peppers);
-  if (presented !== null) {
-    const session = await directory.session(presented.sessionId);
-    if (session === null) return;
-    const { realm, id, userId } = session;
-    const actor = { kind: "user", realm, id: userId, credentialId: id } as const;
-    const entry = auditEntry(context, actor, "session.ended", { kind: "session", realm, id });
-    const home = config.realms.get(realm);
-    const seconds = home === undefined ? 86_400 : longestTokenSeconds(config, home);
-    await writes.audited(entry).endSessions({ realm, id }, nowSeconds, nowSeconds + seconds);
-    return;
-  }
+  if (await endByRefreshToken(body.token, context, services)) return;
   const kind = kindOf(body.token, services);
   if (kind === "jwt") {
     const realm = realmNamedByToken(config, body.token);

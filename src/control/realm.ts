@@ -1,12 +1,12 @@
 // Which realm a call is about, where it is about one.
-
 import { GATEWAY_REALM } from "../config/realms.ts";
 import type { Config, Realm } from "../config/types.ts";
 import type { RequestContext } from "../context.ts";
 import { readCompactJws } from "../pipeline/verify/compact-jws.ts";
 import { readStrictObject } from "../pipeline/verify/strict-json.ts";
 import { Problem } from "../problem.ts";
-import { invalid } from "./input.ts";
+import { bearerToken, invalid } from "./input.ts";
+import type { Services } from "./services.ts";
 
 /** For administrators: the refusal names all realms. @throws Problem `resource_not_found` */
 export function realmNamed(config: Config, name: string): Realm {
@@ -32,8 +32,8 @@ export function realmOfUsers(named: string | null, { runtime, arrival }: Request
     if (realm === undefined) throw error("must be the name of a realm");
     return realm;
   }
-  const bearer = /^bearer +(\S+)$/i.exec(arrival.request.headers.get("authorization") ?? "")?.[1];
-  const ofToken = bearer === undefined ? null : realmNamedByToken(runtime.config, bearer);
+  const token = bearerToken(arrival.request);
+  const ofToken = token === null ? null : realmNamedByToken(runtime.config, token);
   if (ofToken !== null) return ofToken;
   const onHost = sites.filter(({ hosts, realm }) => hosts?.includes(arrival.host) && realm.signIn !== null);
   const candidates = new Set(
@@ -64,7 +64,18 @@ export function isSignInHost({ runtime, arrival }: RequestContext): boolean {
   return sites.some(({ hosts, realm }) => realm.signIn !== null && hosts?.includes(arrival.host));
 }
 
-/** How long a token of the realm's users may live at most, seconds from now: what a denial has to outlast. */
+/** When the last token that the realm's users can have now has run out: until then a denial has to stand. */
+export function denyUntil(
+  {
+    context,
+    services,
+  }: { readonly context: Pick<RequestContext, "nowSeconds">; readonly services: Pick<Services, "config"> },
+  realm: Realm,
+): number {
+  return context.nowSeconds + longestTokenSeconds(services.config, realm);
+}
+
+/** How long a token of the realm's users may live at most, seconds from now. */
 export function longestTokenSeconds(config: Config, realm: Realm): number {
   const issuers = config.sites.filter((site) => site.realm === realm).flatMap((site) => site.jwtIssuers);
   const own = realm.signIn === null ? [] : [realm.signIn.issuer];

@@ -7,7 +7,7 @@ import { ADMIN_READS, ADMIN_WRITES, type Call, type Endpoint, endpoint } from ".
 import { EpochSeconds, listOf, PAGE_MEMBERS, pageOf, RecordId, toList } from "./fields.ts";
 import { invalid } from "./input.ts";
 import { type Administrator, demandRank, demandRankOverAll } from "./rank.ts";
-import { longestTokenSeconds, realmNamed } from "./realm.ts";
+import { denyUntil, realmNamed } from "./realm.ts";
 import { Revocation, toRevocation } from "./resources.ts";
 import { endSession } from "./sessions.ts";
 
@@ -98,16 +98,15 @@ async function deleteCredential(
 }
 
 async function denyToken(
-  { context, services, audit }: RevokeCall,
+  call: RevokeCall,
   realm: Realm,
   tokenId: string,
   tokenEndsAtSeconds: number | undefined,
 ): Promise<void> {
-  const { nowSeconds } = context;
+  const { services, audit } = call;
+  const { nowSeconds } = call.context;
   const expiresAtSeconds =
-    tokenEndsAtSeconds === undefined
-      ? nowSeconds + longestTokenSeconds(services.config, realm)
-      : tokenEndsAtSeconds + MAX_TOLERANCE_SECONDS;
+    tokenEndsAtSeconds === undefined ? denyUntil(call, realm) : tokenEndsAtSeconds + MAX_TOLERANCE_SECONDS;
   if (expiresAtSeconds <= nowSeconds) {
     throw invalid([{ field: "expires_at", message: "must not be past: such a token is refused anyway" }]);
   }

@@ -1,23 +1,14 @@
 // A user's own API keys and PATs: one set of endpoints, made for each kind.
 import * as v from "valibot";
 import type { Caller } from "./caller.ts";
+import { endpointsOfOne } from "./credential-endpoints.ts";
 import {
   type CredentialKind,
   KINDS,
   NEW_CREDENTIAL_MEMBERS,
   OwnCredentialPatch,
-  Rotation,
-  toCredential,
 } from "./credential-fields.ts";
-import {
-  createCredential,
-  deleteCredential,
-  findCredential,
-  listCredentials,
-  patchCredential,
-  type Reach,
-  rotateCredential,
-} from "./credential-work.ts";
+import { createCredential, listCredentials, type Reach } from "./credential-work.ts";
 import { type Call, type Endpoint, endpoint, USER_READS, USER_WRITES } from "./endpoint.ts";
 import { listOf, PAGE_MEMBERS, pageOf } from "./fields.ts";
 import { demandSubset } from "./rank.ts";
@@ -64,54 +55,21 @@ function endpointsFor(kind: CredentialKind): readonly Endpoint[] {
       answer: minted,
       handle: (call) => createCredential(call, reachOf(call), kind, call.caller.principal.id, call.body),
     }),
-    endpoint({
-      method: "GET",
-      path: `${all}/:id`,
-      id: `getMy${operation}`,
-      summary: `One of my ${many}`,
-      access: USER_READS,
-      query: null,
-      body: null,
-      status: 200,
-      answer: resource,
-      handle: async (call) =>
-        toCredential(await findCredential(call, reachOf(call), kind, call.params.id ?? "")),
-    }),
-    endpoint({
-      method: "PATCH",
-      path: `${all}/:id`,
-      id: `updateMy${operation}`,
-      summary: `Rename, disable, enable or limit one of my ${many}`,
-      access: USER_WRITES,
-      query: null,
-      body: OwnCredentialPatch,
-      status: 200,
-      answer: resource,
-      handle: (call) => patchCredential(call, reachOf(call), kind, call.params.id ?? "", call.body),
-    }),
-    endpoint({
-      method: "DELETE",
-      path: `${all}/:id`,
-      id: `deleteMy${operation}`,
-      summary: `End one of my ${many} for good`,
-      access: USER_WRITES,
-      query: null,
-      body: null,
-      status: 204,
-      answer: null,
-      handle: (call) => deleteCredential(call, reachOf(call), kind, call.params.id ?? ""),
-    }),
-    endpoint({
-      method: "POST",
-      path: `${all}/:id/rotate`,
-      id: `rotateMy${operation}`,
-      summary: `Put a new ${one} in the place of one of mine, which works until the grace ends`,
-      access: USER_WRITES,
-      query: null,
-      body: Rotation,
-      status: 201,
-      answer: minted,
-      handle: (call) => rotateCredential(call, reachOf(call), kind, call.params.id ?? "", call.body),
+    ...endpointsOfOne<typeof USER_READS | typeof USER_WRITES>(kind, {
+      path: all,
+      reads: USER_READS,
+      writes: USER_WRITES,
+      patch: OwnCredentialPatch,
+      says: {
+        get: [`getMy${operation}`, `One of my ${many}`],
+        update: [`updateMy${operation}`, `Rename, disable, enable or limit one of my ${many}`],
+        delete: [`deleteMy${operation}`, `End one of my ${many} for good`],
+        rotate: [
+          `rotateMy${operation}`,
+          `Put a new ${one} in the place of one of mine, which works until the grace ends`,
+        ],
+      },
+      reachOf,
     }),
   ];
 }

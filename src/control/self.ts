@@ -8,7 +8,7 @@ import type { Caller } from "./caller.ts";
 import { type Call, endpoint, USER_READS, USER_WRITES } from "./endpoint.ts";
 import { listOf, PAGE_MEMBERS, Password, pageOf, toList } from "./fields.ts";
 import { invalid } from "./input.ts";
-import { longestTokenSeconds } from "./realm.ts";
+import { denyUntil } from "./realm.ts";
 import { OwnSession, toSession, toUser, User } from "./resources.ts";
 import { selfCredentialEndpoints } from "./self-credentials.ts";
 
@@ -136,7 +136,7 @@ async function changePassword(call: SelfCall<null, v.InferOutput<typeof Password
       await services.hasher.hash(body.new_password),
       { exceptSessionId: principal.credential.sessionId, previousHash: verified.password.hash },
       nowSeconds,
-      denyUntil(call),
+      denyUntil(call, realm),
     );
   if (!isSet) throw new Problem("changed_meanwhile", "the password was changed, or the user deleted");
   return null;
@@ -167,7 +167,7 @@ async function endOtherSessions(call: SelfCall<null, null>) {
     .endSessions(
       { realm: realm.name, userId: principal.id, exceptId: sessionId },
       context.nowSeconds,
-      denyUntil(call),
+      denyUntil(call, realm),
     );
   return null;
 }
@@ -182,7 +182,7 @@ async function endSession(call: SelfCall<null, null>) {
   }
   const ended = await services.writes
     .audited(call.audit("session.ended", { kind: "session", realm: realm.name, id }))
-    .endSessions({ realm: realm.name, id }, context.nowSeconds, denyUntil(call));
+    .endSessions({ realm: realm.name, id }, context.nowSeconds, denyUntil(call, realm));
   if (ended === 0) throw new Problem("resource_not_found", "ended meanwhile");
   return null;
 }
@@ -192,8 +192,4 @@ async function userOf({ services, caller }: SelfCall<null, unknown>): Promise<Us
   const user = await services.directory.user(caller.realm.name, caller.principal.id);
   if (user === null) throw new Problem("resource_not_found", "deleted meanwhile");
   return user;
-}
-
-function denyUntil({ context, services, caller }: SelfCall<unknown, unknown>): number {
-  return context.nowSeconds + longestTokenSeconds(services.config, caller.realm);
 }

@@ -5,7 +5,7 @@ import { Problem } from "../problem.ts";
 import { ADMIN_READS, ADMIN_WRITES, type Call, type Endpoint, endpoint } from "./endpoint.ts";
 import { listOf, PAGE_MEMBERS, pageOf, RecordId, toList } from "./fields.ts";
 import { type Administrator, demandRank } from "./rank.ts";
-import { longestTokenSeconds, realmNamed } from "./realm.ts";
+import { denyUntil, realmNamed } from "./realm.ts";
 import { Session, toSession } from "./resources.ts";
 
 export const sessionEndpoints: readonly Endpoint[] = [
@@ -45,23 +45,17 @@ export const sessionEndpoints: readonly Endpoint[] = [
  * @throws Problem `resource_not_found`, `rank_insufficient`
  */
 export async function endSession(
-  {
-    context,
-    services,
-    caller,
-    audit,
-  }: Pick<Call<unknown, unknown, Administrator>, "context" | "services" | "caller" | "audit">,
+  call: Pick<Call<unknown, unknown, Administrator>, "context" | "services" | "caller" | "audit">,
   realm: Realm,
   id: string,
 ): Promise<void> {
+  const { context, services, caller, audit } = call;
   const session = await services.directory.session(id);
   const owner =
     session?.realm === realm.name ? await services.directory.user(realm.name, session.userId) : null;
   if (owner === null) throw new Problem("resource_not_found", "no such session");
   demandRank(caller, realm, owner.role);
-  const { nowSeconds } = context;
-  const denyUntilSeconds = nowSeconds + longestTokenSeconds(services.config, realm);
   await services.writes
     .audited(audit("session.ended", { kind: "session", realm: realm.name, id }, { user: owner.id }))
-    .endSessions({ realm: realm.name, id }, nowSeconds, denyUntilSeconds);
+    .endSessions({ realm: realm.name, id }, context.nowSeconds, denyUntil(call, realm));
 }

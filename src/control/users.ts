@@ -27,7 +27,7 @@ import {
 } from "./fields.ts";
 import { invalid } from "./input.ts";
 import { type Administrator, demandHeld, demandRank, isLifted } from "./rank.ts";
-import { longestTokenSeconds, realmNamed } from "./realm.ts";
+import { denyUntil, realmNamed } from "./realm.ts";
 import { RealmSummary, toRealm, toUser, User } from "./resources.ts";
 
 const MEMBERS = {
@@ -213,10 +213,7 @@ async function updateUser(call: AdminCall<v.InferOutput<typeof UserChange>>) {
     const isDone = await writes.updateUser(realm.name, user.id, body, context.nowSeconds, {
       expected: user,
       ...(ends !== null && {
-        ending: {
-          what: ends,
-          denyUntilSeconds: context.nowSeconds + longestTokenSeconds(services.config, realm),
-        },
+        ending: { what: ends, denyUntilSeconds: denyUntil(call, realm) },
       }),
     });
     if (!isDone) throw await changed(call);
@@ -242,7 +239,7 @@ async function deleteUser(call: AdminCall) {
   const { realm, user } = await findUser(call);
   demandRank(caller, realm, user.role);
   const { nowSeconds } = context;
-  const denyUntilSeconds = nowSeconds + longestTokenSeconds(services.config, realm);
+  const denyUntilSeconds = denyUntil(call, realm);
   const entry = call.audit("user.deleted", targetOf(realm, user.id), { role: user.role });
   const writes = services.writes.audited(entry);
   const isDone = await writes.deleteUser(realm.name, user.id, nowSeconds, denyUntilSeconds, user);
@@ -255,7 +252,7 @@ async function setPassword(call: AdminCall<{ readonly password: string }>) {
   demandRank(caller, realm, user.role);
   const hash = await hashFor(user, body.password, realm, call);
   const { nowSeconds } = context;
-  const denyUntilSeconds = nowSeconds + longestTokenSeconds(services.config, realm);
+  const denyUntilSeconds = denyUntil(call, realm);
   const isDone = await services.writes
     .audited(call.audit("user.password_changed", targetOf(realm, user.id)))
     .setPassword(
@@ -274,7 +271,7 @@ async function endSessions(call: AdminCall) {
   const { realm, user } = await findUser(call);
   demandRank(caller, realm, user.role);
   const { nowSeconds } = context;
-  const denyUntilSeconds = nowSeconds + longestTokenSeconds(services.config, realm);
+  const denyUntilSeconds = denyUntil(call, realm);
   const writes = services.writes.audited(call.audit("session.ended", targetOf(realm, user.id)));
   await writes.endSessions(
     { realm: realm.name, userId: user.id, exceptId: null },

@@ -1,5 +1,6 @@
 // Name and password -> a session. Throttled before anything is computed, and the same for names that nobody has.
 import type { Actor, AuditAction, AuditEntry } from "../audit.ts";
+import type { NamedSecret } from "../config/secrets.ts";
 import type { Realm } from "../config/types.ts";
 import type { Services } from "../control/services.ts";
 import { toHex } from "../crypto/digest.ts";
@@ -89,14 +90,20 @@ export async function checkAccount(
   // The right password takes back what its own attempts cost, the address's too.
   const [ownKey, ...otherKeys] = keys.map(({ key }) => key);
   if (ownKey !== undefined) await services.throttle.reset(ownKey);
-  await services.throttle.giveBack(otherKeys);
+  if (otherKeys.length > 0) await services.throttle.giveBack(otherKeys);
   return { ...account, password: stored };
 }
 
-/** A keyed hash, as what is typed into the name may be a password. 32 bits tell apart, and do not tell what it was. */
-async function unknownName(name: string, { config }: Services): Promise<string> {
+/** What is made from now on is made under it. @throws Problem `config_invalid` */
+export function newestPepper({ config }: Pick<Services, "config">): NamedSecret {
   const [pepper] = config.secrets.peppers;
   if (pepper === undefined) throw new Problem("config_invalid", "no pepper");
+  return pepper;
+}
+
+/** A keyed hash, as what is typed into the name may be a password. 32 bits tell apart, and do not tell what it was. */
+async function unknownName(name: string, services: Services): Promise<string> {
+  const pepper = newestPepper(services);
   const message = new TextEncoder().encode(`postern unknown name 1:${accountKey(name)}`);
   return toHex(await hmacSha256(pepper.value, message)).slice(0, 8);
 }

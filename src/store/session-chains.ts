@@ -47,15 +47,12 @@ export interface SessionChains {
    * grace, with an entry in the audit log; anything else ends the session, denies the access tokens that name it until
    * `denyUntilSeconds`, and is audited. Does not check the token's HMAC.
    *
-   * @param audit the entry for an action on this session
+   * @param audit the entry for an action on this session; its realm is filled in here, where the row is known
    */
   advance(
     presented: PresentedRefresh,
     times: { readonly nowSeconds: number; readonly denyUntilSeconds: number },
-    audit: (
-      action: "session.refresh_repeated" | "session.refresh_reused",
-      target: { readonly realm: string },
-    ) => AuditEntry,
+    audit: (action: "session.refresh_repeated" | "session.refresh_reused") => AuditEntry,
   ): Promise<Advance>;
   /** The session if this is its current refresh token and it could be used now. Changes nothing. */
   peek(presented: PresentedRefresh, nowSeconds: number): Promise<LiveSession | null>;
@@ -118,7 +115,7 @@ export function createSessionChains(database: D1Database): SessionChains {
       // Which realm it is only the row knows; the log's entries are written by SQL that reads it there.
       const realm = sql`(SELECT realm FROM sessions WHERE id = ${sessionId})`;
       const entryFor = (action: "session.refresh_repeated" | "session.refresh_reused", condition: Sql) =>
-        record(audit(action, { realm: "" }), condition, realm);
+        record(audit(action), condition, realm);
 
       const [before] = await runBatch(database, [
         read(presented, nowSeconds),
