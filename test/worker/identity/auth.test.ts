@@ -1,5 +1,5 @@
 // Signing in, refreshing and signing out through the front door, as browsers, programs and attackers do it.
-import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import { afterEach, beforeEach, describe, expect, it, onTestFinished, vi } from "vitest";
 import { createPasswordHasher } from "../../../src/issuer/password-hasher.ts";
 import {
   ADMIN_TOKEN,
@@ -16,6 +16,8 @@ import {
 const PASSWORD = "correct horse battery staple";
 /** Hashed once: it takes as long as it must. */
 const PASSWORD_HASH = await createPasswordHasher().hash(PASSWORD);
+/** Failures are counted in windows of ten minutes: one must not end in the middle of a test. */
+const MIDDLE_OF_A_WINDOW = 1_800_000_300_000;
 const GATEWAY_HOST = "https://auth.example.com/_gateway";
 
 interface Signed {
@@ -193,6 +195,8 @@ describe("requirement 18: a failed sign-in tells nothing", () => {
   });
 
   it("audits the first failure of a window and counts the others", async () => {
+    vi.useFakeTimers({ toFake: ["Date"], now: MIDDLE_OF_A_WINDOW });
+    onTestFinished(() => void vi.useRealTimers());
     for (let i = 0; i < 3; i++) await login({ username: "alice", password: "wrong password" });
     await login({ username: "my-password-by-mistake", password: "alice" });
     const failed = (await actions()).filter(({ action }) => action === "sign_in.failed");
