@@ -115,6 +115,8 @@ function newFacts(request: Request): RequestFacts {
     requestId: crypto.randomUUID(),
     clientAddress: null,
     trace: {
+      matched: null,
+      place: null,
       site: null,
       route: null,
       principalId: null,

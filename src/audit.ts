@@ -1,4 +1,5 @@
 // Who did what to what: the words of the audit log. No secret, digest or password ever goes into an entry.
+import type { RequestContext } from "./context.ts";
 
 /** Who caused a change. */
 export type Actor =
@@ -50,4 +51,16 @@ export interface AuditEntry {
   readonly requestId: string | null;
   /** What changed, by field name, and numbers that explain it; small, never secret. */
   readonly details: Readonly<Record<string, unknown>>;
+}
+
+/** What was done by a request, now. */
+export function auditEntry(
+  context: Pick<RequestContext, "nowSeconds" | "clientAddress" | "requestId">,
+  actor: Actor,
+  action: AuditAction,
+  target: AuditEntry["target"],
+  details: AuditEntry["details"] = {},
+): AuditEntry {
+  const { nowSeconds, clientAddress, requestId } = context;
+  return { atSeconds: nowSeconds, actor, action, target, address: clientAddress, requestId, details };
 }

@@ -1,11 +1,13 @@
 // What the steps of one request share: the isolate's runtime on one side, the facts for the log line on the other.
-import type { Config } from "./config/types.ts";
+import type { Config, Route, Site } from "./config/types.ts";
 import type { Services } from "./control/services.ts";
 import type { Verifiers } from "./pipeline/authenticate.ts";
 import type { ForwardOptions } from "./pipeline/forward.ts";
 import type { Limiter } from "./pipeline/limit.ts";
 import type { RouteIndex } from "./pipeline/route.ts";
 import type { ContextSigner } from "./pipeline/user-context.ts";
+import type { Answers } from "./presets/answer.ts";
+import type { Place } from "./presets/preset.ts";
 import type { Problem } from "./problem.ts";
 import type { LastUse } from "./records/last-use.ts";
 import type { Arrival } from "./types.ts";
@@ -19,6 +21,8 @@ export interface Runtime {
   readonly signer: ContextSigner;
   readonly limiter: Limiter;
   readonly forwarding: ForwardOptions;
+  /** What is answered here on a site's own paths. */
+  readonly answers: Answers;
   /** `null`: no D1 is bound, so nobody signs in and there is nothing to administer. */
   readonly services: Services | null;
 }
@@ -41,6 +45,10 @@ export interface RequestContext extends RequestFacts {
 }
 
 export interface Trace {
+  /** As far as it was found out; a path without a row still belongs to a site, whose clients are told in its dialect. */
+  matched: { readonly site: Site; readonly route: Route | null } | null;
+  /** Where the credential stood, on sites with a preset. */
+  place: Place | null;
   site: string | null;
   route: string | null;
   principalId: string | null;

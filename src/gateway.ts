@@ -19,6 +19,9 @@ export async function handle(context: RequestContext): Promise<Response> {
     const preflight = answerPreflight(match, context);
     if (preflight !== null) return preflight;
     const principal = await decide(match, context); // or 401, 403, 429, 503
+    if (match.route.answer !== null) {
+      return await context.runtime.answers[match.route.answer]({ match, context, principal }); // presets that sign in here
+    }
     const upstream = await attachUserContext(principal, match, context); // strip theirs, sign ours
     return await forward(upstream, match, context); // or 502, 504, 508
   } catch (error) {

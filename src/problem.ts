@@ -1,4 +1,5 @@
 // Every way the gateway refuses a request, and nothing else. Presets render the same problems in their own dialect.
+import type { RejectReason } from "./types.ts";
 
 interface ProblemKind {
   readonly status: number;
@@ -33,6 +34,7 @@ export const PROBLEMS = {
   config_invalid: { status: 503, title: "The gateway is not configured" },
   sign_in_busy: { status: 503, title: "Too many sign-ins at once" },
   store_unavailable: { status: 503, title: "The gateway cannot check credentials right now" },
+  introspection_unavailable: { status: 503, title: "The gateway cannot check credentials right now" },
   keys_unavailable: { status: 503, title: "The gateway cannot check credentials right now" },
   origin_timeout: { status: 504, title: "The origin took too long" },
   loop_detected: { status: 508, title: "The request came back to the gateway" },
@@ -55,6 +57,10 @@ export interface ProblemDetails {
   readonly retryAfterSeconds?: number;
   /** Scopes a caller would need, for the RFC 6750 challenge. */
   readonly scopes?: readonly string[];
+  /** Why a credential was refused: for dialects whose clients tell more cases apart than `code` does. */
+  readonly reject?: RejectReason;
+  /** Attributes of the user concerned, where known. For dialects; never sent. */
+  readonly about?: Readonly<Record<string, unknown>>;
   /** Of a 400 or 409 on the control plane: the fields that are wrong. */
   readonly errors?: readonly InputError[];
 }

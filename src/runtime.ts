@@ -10,6 +10,7 @@ import type { Limiter } from "./pipeline/limit.ts";
 import { buildRouteIndex } from "./pipeline/route.ts";
 import { createContextSigner } from "./pipeline/user-context.ts";
 import { createVerifiers } from "./pipeline/verify/verifiers.ts";
+import { ANSWERS } from "./presets/answers.ts";
 import { Problem } from "./problem.ts";
 import { createJwksSource } from "./records/jwks.ts";
 import { createLastUse, type LastUse, NO_LAST_USE } from "./records/last-use.ts";
@@ -57,6 +58,7 @@ export function createRuntime(env: Env): Runtime {
     lastUse: env.DB === undefined ? NO_LAST_USE : createLiveLastUse(config, env.DB),
     signer: createContextSigner(config),
     limiter: env.DB === undefined ? createNoLimiter() : createLimiter(env.DB),
+    answers: ANSWERS,
     forwarding: { fetch: (...input) => fetch(...input) },
     services: env.DB === undefined ? null : createServices(config, env.DB, records),
   };

@@ -28,6 +28,8 @@ export interface Credential {
   readonly kind: CredentialKind;
   /** The secret itself, without scheme: a compact JWS, `sk-…`, a PAT, or `<session id>.<secret>`. Never logged. */
   readonly value: string;
+  /** What a preset's clients append to a secret: the channel after a New API key. `null`: nothing. */
+  readonly suffix: string | null;
   /** The user id the caller claims to be (`New-Api-User` or the site's own name for it). `null`: header absent. */
   readonly claimedUserId: string | null;
 }
@@ -82,6 +84,8 @@ export type RejectReason =
   | "user_header_malformed"
   | "user_header_mismatch"
   | "cross_site"
+  | "token_use"
+  | "exhausted"
   | "kind_not_accepted";
 
 /**
@@ -90,4 +94,9 @@ export type RejectReason =
  */
 export type Verdict =
   | { readonly kind: "accept"; readonly principal: Principal }
-  | { readonly kind: "reject"; readonly reason: RejectReason };
+  | {
+      readonly kind: "reject";
+      readonly reason: RejectReason;
+      /** Attributes of the owner, where that is known: some systems answer in the user's language. */
+      readonly about?: Readonly<Record<string, unknown>>;
+    };

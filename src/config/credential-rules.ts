@@ -1,4 +1,5 @@
 // Where a site takes credentials from, and which kinds it can verify.
+import type { PresetRules } from "../presets/preset.ts";
 import type { CredentialKind } from "../types.ts";
 import { foldHeaderName } from "./names.ts";
 import type { SiteInput } from "./schema.ts";
@@ -76,6 +77,7 @@ export function verifiableKinds(
   rules: CredentialRules,
   hasJwtIssuer: boolean,
   users: "required" | "none",
+  preset: PresetRules | null,
 ): Verifiable {
   const hasPlace = rules.authorization !== "off" || rules.headers.length > 0 || rules.query.length > 0;
   const whyNot = (kind: CredentialKind): string => {
@@ -86,6 +88,8 @@ export function verifiableKinds(
       return "no cookie is read: name one in credentials.cookies, such as __Host-session";
     return "no place to find it in is left: see credentials.authorization and credentials.headers";
   };
+  // Where they stand is the preset's business.
+  if (preset !== null) return { kinds: preset.kinds(users), whyNot };
   const kinds: CredentialKind[] = [];
   if (hasJwtIssuer && hasPlace) kinds.push("jwt");
   if (users === "required" && hasPlace) kinds.push("api_key", "pat");

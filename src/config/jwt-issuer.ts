@@ -1,4 +1,6 @@
 // Who a site takes JWTs from, and by which keys and rules they are verified.
+
+import type { PresetJwt } from "../presets/preset.ts";
 import { isLoopback, parseUrl } from "./names.ts";
 import { readPublicKeys } from "./public-key.ts";
 import type { HmacAlgorithm, JwtInput, PublicKeyAlgorithm } from "./schema.ts";
@@ -13,8 +15,16 @@ const DEFAULT_CLOCK_TOLERANCE_SECONDS = 30;
 const DEFAULT_MAX_LIFETIME_SECONDS = 86_400;
 
 /** @returns `null` after an issue under `key` */
-export function compileJwtIssuer(given: JwtInput, id: string, key: string, scope: Scope): JwtIssuer | null {
-  const keys = compileKeys(given, key, scope);
+export function compileJwtIssuer(
+  input: JwtInput,
+  id: string,
+  key: string,
+  preset: PresetJwt | null,
+  scope: Scope,
+): JwtIssuer | null {
+  const given = withDefaults(input, key, preset, scope);
+  if (given === null) return null;
+  const keys = compileKeys(given, key, preset?.deriveKey ?? null, scope);
   const types = given.types?.map((type) => type.toLowerCase().replace(/^application\//, "")) ?? DEFAULT_TYPES;
   if (types.includes(CONTEXT_TYPE)) {
     scope.issues.add(
@@ -30,6 +40,7 @@ export function compileJwtIssuer(given: JwtInput, id: string, key: string, scope
     keys,
     issuer: given.issuer,
     audience: typeof given.audience === "string" ? [given.audience] : given.audience,
+    interpret: preset?.interpret ?? null,
     require: Object.entries(given.require ?? {}),
     clockToleranceSeconds: given.clock_tolerance_seconds ?? DEFAULT_CLOCK_TOLERANCE_SECONDS,
     maxLifetimeSeconds: given.max_lifetime_seconds ?? DEFAULT_MAX_LIFETIME_SECONDS,
@@ -45,12 +56,47 @@ export function compileJwtIssuer(given: JwtInput, id: string, key: string, scope
   };
 }
 
+/** What must be there; `null` where a preset's tokens do without. */
+type Complete = Omit<JwtInput, "algorithms" | "issuer" | "audience"> & {
+  readonly algorithms: NonNullable<JwtInput["algorithms"]>;
+  readonly issuer: string | null;
+  readonly audience: string | readonly string[] | null;
+};
+
+/** @returns `null` after an issue under `key` */
+function withDefaults(
+  { algorithms, issuer, audience, ...rest }: JwtInput,
+  key: string,
+  preset: PresetJwt | null,
+  { issues }: Scope,
+): Complete | null {
+  const usual = preset?.defaults;
+  const complete = {
+    algorithms: algorithms ?? usual?.algorithms,
+    issuer: issuer ?? usual?.issuer,
+    audience: audience ?? usual?.audience,
+  };
+  let isComplete = true;
+  for (const [name, value] of Object.entries(complete)) {
+    if (value !== undefined) continue;
+    issues.add(`${key}.${name}`, "is required");
+    isComplete = false;
+  }
+  if (!isComplete) return null;
+  return { ...usual?.rest, ...rest, ...(complete as Pick<Complete, "algorithms" | "issuer" | "audience">) };
+}
+
 function claimPath(given: string | readonly string[] | undefined, fallback: string): readonly string[] {
   if (given === undefined) return [fallback];
   return typeof given === "string" ? given.split(".") : given;
 }
 
-function compileKeys(given: JwtInput, key: string, scope: Scope): JwtKeySource | null {
+function compileKeys(
+  given: Complete,
+  key: string,
+  deriveKey: PresetJwt["deriveKey"] | null,
+  scope: Scope,
+): JwtKeySource | null {
   const { issues } = scope;
   const hmac = given.algorithms.filter((name): name is HmacAlgorithm => name.startsWith("HS"));
   const publicKey = given.algorithms.filter((name): name is PublicKeyAlgorithm => !name.startsWith("HS"));
@@ -76,7 +122,8 @@ function compileKeys(given: JwtInput, key: string, scope: Scope): JwtKeySource |
     }
     const encoding = given.secret_encoding ?? "text";
     const secret = readHmacSecret(given.secret, hmac, encoding, `${key}.secret`, scope.secrets, issues);
-    return secret === null ? null : { kind: "secret", secret };
+    if (secret === null) return null;
+    return { kind: "secret", secret: deriveKey ? deriveKey(secret) : secret };
   }
   if (given.jwks !== undefined) return compileJwksUrl(given.jwks, `${key}.jwks`, scope);
   if (given.public_key !== undefined) {

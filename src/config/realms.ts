@@ -1,4 +1,5 @@
 // User directories: which there are, what roles their users can have, and how people sign in to them.
+import type { Preset } from "../presets/preset.ts";
 import type { Issues } from "./issue.ts";
 import { nearest } from "./read.ts";
 import { type GatewayInput, SIGNING_ALGORITHMS } from "./schema.ts";
@@ -16,6 +17,7 @@ const DEFAULTS = {
   sessionDays: 30,
   /** NIST SP 800-63B-4 §3.1.1.2, where the password is the only factor. */
   minPasswordLength: 15,
+  cookie: undefined,
 };
 /** Between our own isolates. */
 const CLOCK_TOLERANCE_SECONDS = 5;
@@ -27,6 +29,8 @@ type SignInInput = NonNullable<NonNullable<GatewayInput["realms"]>[string]["sign
 
 /** The realm that a site belongs to: the one it names, else one of its own name. */
 export const realmNameOf = ({ values, name }: SiteSource): string => values.realm ?? name;
+
+const isIssuing = ({ values, preset }: SiteSource): boolean => values.issue === true && preset !== null;
 
 /**
  * Every realm that is declared, or used by a site.
@@ -49,7 +53,7 @@ export function compileRealms(
     else if (members.length === 0) issues.warn(`GATEWAY.realms.${name}`, "is used by no site");
     const settings = declared.get(name) ?? {};
     const roles = name === GATEWAY_REALM ? DEFAULT_LADDER : sharedRoles(members, issues);
-    const signIn = settings.sign_in;
+    const signIn = settings.sign_in ?? (members.some(isIssuing) ? {} : undefined);
     if (signIn !== undefined && areLaddersKnown) checkScopes(name, signIn, roles, issues);
     realms.set(name, {
       name,
@@ -58,7 +62,14 @@ export function compileRealms(
       signIn:
         signIn === undefined
           ? null
-          : compileSignIn(name, signIn, roles, ownIssuer(name, given.issuer ?? "", signIn, ownKeys), issues),
+          : compileSignIn(
+              name,
+              signIn,
+              roles,
+              members.find(isIssuing)?.preset ?? null,
+              (accessSeconds) => ownIssuer(name, given.issuer ?? "", accessSeconds, ownKeys),
+              issues,
+            ),
     });
   }
   reportSharedCookies([...realms.values()], issues);
@@ -98,23 +109,26 @@ function compileSignIn(
   realm: string,
   given: SignInInput,
   roles: readonly string[],
-  issuer: JwtIssuer,
+  preset: Preset | null,
+  issuerOf: (accessSeconds: number) => JwtIssuer,
   issues: Issues,
 ): SignIn {
   const key = `GATEWAY.realms.${realm}.sign_in`;
-  const idleDays = given.idle_days ?? DEFAULTS.idleDays;
-  const sessionDays = given.session_days ?? Math.max(DEFAULTS.sessionDays, idleDays);
+  const usual = preset?.signIn ?? DEFAULTS;
+  const idleDays = given.idle_days ?? usual.idleDays;
+  const sessionDays = given.session_days ?? Math.max(usual.sessionDays, idleDays);
+  const accessSeconds = given.access_seconds ?? usual.accessSeconds;
   if (idleDays > sessionDays) {
     issues.add(`${key}.idle_days`, "is longer than session_days, after which every session ends: lower it");
   }
   return {
-    accessSeconds: issuer.maxLifetimeSeconds,
+    accessSeconds,
     idleSeconds: idleDays * DAY_SECONDS,
     sessionSeconds: sessionDays * DAY_SECONDS,
     minPasswordLength: given.min_password_length ?? DEFAULTS.minPasswordLength,
     scopes: compileScopes(realm, given.scopes, roles),
-    cookie: given.cookie === false ? null : (given.cookie ?? `__Host-postern-${realm}`),
-    issuer,
+    cookie: given.cookie === false ? null : (given.cookie ?? usual.cookie ?? `__Host-postern-${realm}`),
+    issuer: issuerOf(accessSeconds),
   };
 }
 
@@ -175,7 +189,7 @@ function reportSharedCookies(realms: readonly Realm[], issues: Issues): void {
 function ownIssuer(
   realm: string,
   issuer: string,
-  given: SignInInput,
+  accessSeconds: number,
   jwks: readonly JsonWebKey[],
 ): JwtIssuer {
   return {
@@ -186,8 +200,9 @@ function ownIssuer(
     audience: [realm],
     require: [["token_type", "access"]],
     clockToleranceSeconds: CLOCK_TOLERANCE_SECONDS,
-    maxLifetimeSeconds: given.access_seconds ?? DEFAULTS.accessSeconds,
+    maxLifetimeSeconds: accessSeconds,
     types: ["at+jwt"],
+    interpret: null,
     claims: {
       subject: ["sub"],
       name: ["name"],

@@ -71,6 +71,10 @@ const cookieOrParameter = v.pipe(
 /** Browsers keep such a cookie to one host, its whole path and HTTPS (RFC 6265bis §4.1.3.2). */
 const HOST_COOKIE = 'must be a cookie name that begins with "__Host-", or false for no cookies';
 
+/** Systems whose clients find here what they know; `src/presets/` says what that is. */
+export const PRESET_NAMES = ["cloudreve", "nekohub", "new-api", "new-api-current"] as const;
+export type PresetName = (typeof PRESET_NAMES)[number];
+
 export const GatewaySchema = table({
   environment: v.optional(oneOf(["production", "development"])),
   issuer: v.optional(text),
@@ -129,6 +133,11 @@ export const SiteSchema = table({
   base_path: v.optional(v.string()),
   strip_base_path: v.optional(v.boolean()),
   origin: v.optional(v.string()),
+  preset: v.optional(oneOf(PRESET_NAMES)),
+  issue: v.optional(v.boolean()),
+  errors: v.optional(oneOf(["preset", "problem"])),
+  api_keys: v.optional(secretName),
+  site_id: v.optional(text),
   origin_headers: v.optional(
     tableOf(headerName, v.string("must be a text in quotes: a value, or secret:NAME")),
   ),
@@ -201,8 +210,9 @@ const claimPath = v.union(
   'must be a claim name, a dotted path, or a list of names such as ["https://example.com/roles"]',
 );
 
+/** `algorithms`, `issuer` and `audience` may be missing only where a preset knows them: `compileJwtIssuer` sees to it. */
 export const JwtSchema = table({
-  algorithms: listOf(oneOf([...HMAC_ALGORITHMS, ...PUBLIC_KEY_ALGORITHMS])),
+  algorithms: v.optional(listOf(oneOf([...HMAC_ALGORITHMS, ...PUBLIC_KEY_ALGORITHMS]))),
   secret: v.optional(secretName),
   secret_encoding: v.optional(secretEncoding),
   public_key: v.optional(
@@ -212,8 +222,8 @@ export const JwtSchema = table({
     ),
   ),
   jwks: v.optional(v.string()),
-  issuer: text,
-  audience: v.union([text, listOf(text)], "must be a text or a list of texts, not empty"),
+  issuer: v.optional(text),
+  audience: v.optional(v.union([text, listOf(text)], "must be a text or a list of texts, not empty")),
   require: v.optional(
     tableOf(
       v.string(),

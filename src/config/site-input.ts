@@ -1,5 +1,7 @@
 // Variables -> what was written about each site: `SITE_FILES` and its continuations `SITE_FILES__<ANYTHING>`, merged.
 import type * as v from "valibot";
+import type { Preset } from "../presets/preset.ts";
+import { PRESETS } from "../presets/presets.ts";
 import type { Issues } from "./issue.ts";
 import { isTable, kindOf, readPartly, readWhole } from "./read.ts";
 import {
@@ -21,7 +23,12 @@ export interface Row<Value> {
 export interface SiteSource {
   /** `files` for `SITE_FILES`. */
   readonly name: string;
+  /** As written, over what the preset says. */
   readonly values: SiteInput;
+  /** `null`: none is named. */
+  readonly preset: Preset | null;
+  /** Whether the site itself says it. */
+  readonly isGiven: (name: keyof SiteInput) => boolean;
   readonly jwt: readonly Row<JwtInput>[];
   readonly routes: readonly Row<RouteInput>[];
   /** Keys that had issues and are therefore absent from `values`. */
@@ -84,9 +91,13 @@ function readSite(
     readRows(JwtSchema, reading.value.jwt, `${variable}.jwt`, jwt, "jwt", failed, issues);
     readRows(RouteSchema, reading.value.routes, `${variable}.routes`, routes, "routes", failed, issues);
   }
+  const given = values as SiteInput;
+  const preset = given.preset === undefined ? null : PRESETS[given.preset];
   return {
     name,
-    values: values as SiteInput,
+    values: preset === null ? given : { ...preset.defaults(given.issue ?? false), ...given },
+    preset,
+    isGiven: (key) => Object.hasOwn(given, key),
     jwt,
     routes,
     failed,

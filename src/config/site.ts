@@ -5,6 +5,7 @@ import { compileCredentialRules, verifiableKinds } from "./credential-rules.ts";
 import { compileJwtIssuer } from "./jwt-issuer.ts";
 import { ambiguityBits, pathProblem } from "./names.ts";
 import { compileOrigin, compileOriginHeaders } from "./origin.ts";
+import { presetRoutes } from "./preset.ts";
 import { DEFAULT_LADDER, realmNameOf } from "./realms.ts";
 import { compileRoutes, unmatchedRoute } from "./routes.ts";
 import type { Scope } from "./scope.ts";
@@ -65,10 +66,23 @@ export function compileSite(
       `must be "required": people sign in to the realm ${realm.name}, and what they get is theirs`,
     );
   }
+  checkPreset(source, scope);
+  const preset = source.preset?.compile({ values, keyOf, isIssuing: values.issue ?? false }, scope) ?? null;
   const jwtIssuers = compileIssuers(source, realm, scope);
   const hasIssuer = source.jwt.length > 0 || failed.has("jwt") || realm.signIn !== null;
-  const verifiable = verifiableKinds(credentials, hasIssuer, users);
+  const verifiable = verifiableKinds(credentials, hasIssuer, users, preset);
   const allow = ambiguityBits(values.allow ?? []);
+  const facts = {
+    ladder,
+    verifiable: verifiable.kinds,
+    whyNot: verifiable.whyNot,
+    revocation,
+    users,
+    forwardCredential: credentials.forwardCredential,
+    allow,
+    gatewayFreshnessSeconds: gateway.freshnessSeconds,
+  };
+  const own = compileRoutes(source.routes, facts, scope);
   return {
     name: source.name,
     hosts,
@@ -77,6 +91,7 @@ export function compileSite(
     origin: compileSiteOrigin(source, hosts, scope),
     originHeaders,
     realm,
+    preset,
     ladder,
     users,
     revocation,
@@ -87,19 +102,10 @@ export function compileSite(
     unmatched: compileUnmatched(source, scope),
     requestIdOnResponses: values.request_id === "always",
     cors: values.cors === undefined ? null : compileCors(values.cors, credentials, keyOf("cors"), scope),
-    routes: compileRoutes(
-      source.routes,
-      {
-        ladder,
-        verifiable: verifiable.kinds,
-        whyNot: verifiable.whyNot,
-        revocation,
-        forwardCredential: credentials.forwardCredential,
-        allow,
-        gatewayFreshnessSeconds: gateway.freshnessSeconds,
-      },
-      scope,
-    ),
+    routes:
+      source.preset === null
+        ? own
+        : [...own, ...presetRoutes(source.preset, preset?.isIssuing ?? false, own, facts)],
     unmatchedRoute: unmatchedRoute(keyOf("unmatched"), allow, gateway.freshnessSeconds),
   };
 }
@@ -113,6 +119,31 @@ function withSignIn(rules: CredentialRules, isHeaderNamed: boolean, { signIn }: 
   const isKnown = signIn.cookie === null || rules.cookies.includes(signIn.cookie);
   const cookies = isKnown ? rules.cookies : [...rules.cookies, signIn.cookie ?? ""];
   return { ...rules, cookies, userHeaderOnSessions: isHeaderNamed };
+}
+
+/** Keys that only presets understand, and what a preset leaves no choice about. */
+function checkPreset({ preset, values, jwt, isGiven, failed, keyOf }: SiteSource, { issues }: Scope): void {
+  if (preset === null) {
+    for (const name of ["issue", "errors", "api_keys", "site_id"] as const) {
+      if (isGiven(name) && !failed.has("preset")) {
+        issues.add(keyOf(name), "has a meaning only beside preset");
+      }
+    }
+    return;
+  }
+  for (const name of ["credentials", "conflict", "on_invalid"] as const) {
+    if (isGiven(name)) {
+      issues.add(keyOf(name), `is what the preset ${preset.name} says itself: leave it out`);
+    }
+  }
+  if (values.issue === true && !preset.canIssue) {
+    issues.add(keyOf("issue"), `is not possible with the preset ${preset.name}: leave it out`);
+  }
+  if (preset.jwt !== null && jwt.length === 0 && !failed.has("jwt")) {
+    issues.add(keyOf("jwt"), `is required with the preset ${preset.name}: a table with secret = "NAME"`);
+  } else if (preset.jwt === null && jwt.length > 0) {
+    issues.add(keyOf("jwt"), `has no meaning with the preset ${preset.name}, whose clients have no JWTs`);
+  }
 }
 
 /** Whether any route may lead to a look-up of users, keys or revocations, which needs D1. */
@@ -158,7 +189,7 @@ function compileUnmatched(source: SiteSource, { issues }: Scope): Site["unmatche
       source.keyOf("unmatched"),
       "forward sends every request without a route to the origin, as anonymous",
     );
-  } else if (source.routes.length === 0 && !source.failed.has("routes")) {
+  } else if (source.routes.length === 0 && source.preset === null && !source.failed.has("routes")) {
     issues.warn(source.keyOf("routes"), "there are none: every request to this site is answered with 404");
   }
   return unmatched;
@@ -169,7 +200,8 @@ function compileIssuers(source: SiteSource, { name, signIn }: Realm, scope: Scop
   const issuers: JwtIssuer[] = [];
   const places = new Map<string, string>();
   for (const [index, { key, value }] of source.jwt.entries()) {
-    const earlier = places.get(value.issuer);
+    const issuedBy = value.issuer ?? source.preset?.jwt?.defaults.issuer ?? "";
+    const earlier = places.get(issuedBy);
     if (earlier !== undefined) {
       scope.issues.add(`${key}.issuer`, `is also that of ${earlier}: issuers are told apart by it`);
     }
@@ -179,8 +211,8 @@ function compileIssuers(source: SiteSource, { name, signIn }: Realm, scope: Scop
         `is the gateway itself, whose tokens for the realm ${name} are taken anyway: leave this table out`,
       );
     }
-    places.set(value.issuer, key);
-    const issuer = compileJwtIssuer(value, `${source.name}/${index}`, key, scope);
+    places.set(issuedBy, key);
+    const issuer = compileJwtIssuer(value, `${source.name}/${index}`, key, source.preset?.jwt ?? null, scope);
     if (issuer !== null) issuers.push(issuer);
   }
   return signIn === null ? issuers : [...issuers, signIn.issuer];

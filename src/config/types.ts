@@ -1,4 +1,7 @@
 // The compiled configuration: what `loadConfig` makes of `[vars]` once per isolate, frozen, every default filled in.
+import type { Claims, FactsOrReason, TokenFacts } from "../pipeline/verify/claims.ts";
+import type { AnswerName } from "../presets/answer.ts";
+import type { PresetRules } from "../presets/preset.ts";
 import type { CredentialKind } from "../types.ts";
 import type { GatewaySecrets } from "./secrets.ts";
 
@@ -100,6 +103,8 @@ export interface Site {
   /** Headers the origin demands of us, secrets resolved. */
   readonly originHeaders: readonly (readonly [name: string, value: string])[];
   readonly realm: Realm;
+  /** The system whose clients call here; `null`: none in particular. */
+  readonly preset: PresetRules | null;
   /** Lowest first. */
   readonly ladder: readonly string[];
   /** What a principal without a role of the ladder counts as: the lowest step. */
@@ -152,6 +157,8 @@ export interface JwtIssuer {
   readonly maxLifetimeSeconds: number;
   /** Accepted `typ` header values, lower-case without `application/`; tokens without `typ` pass if it holds `""`. */
   readonly types: readonly string[];
+  /** A preset's own reading of claims that are good so far; `null`: none. */
+  readonly interpret: ((claims: Claims, facts: TokenFacts) => FactsOrReason) | null;
   readonly claims: {
     readonly subject: readonly string[];
     readonly name: readonly string[];
@@ -186,6 +193,13 @@ export interface Route {
   /** Upper-case; empty: any method. */
   readonly methods: readonly string[];
   readonly auth: "none" | "optional" | "required";
+  /** Answered here and not forwarded, once the caller may; `null`: forwarded. */
+  readonly answer: AnswerName | null;
+  /** The row exists to say that nothing is there. */
+  readonly isUnknown: boolean;
+  /** Whether what the row demands is demanded of those who present a credential only. */
+  readonly letsAnonymousPass: boolean;
+  readonly takesExpiredKeys: boolean;
   readonly accept: readonly CredentialKind[];
   /** Index into the site's ladder; 0: any. */
   readonly minimumRole: number;

@@ -1,6 +1,6 @@
 // Signing in, refreshing, signing out.
 import * as v from "valibot";
-import type { Actor } from "../audit.ts";
+import { type Actor, auditEntry } from "../audit.ts";
 import { remainingScopes, scopesOfRole } from "../config/role-scopes.ts";
 import type { Realm } from "../config/types.ts";
 import type { RequestContext } from "../context.ts";
@@ -8,22 +8,25 @@ import { mintSessionCookie, randomBase62 } from "../crypto/credential-format.ts"
 import { storedDigests } from "../crypto/digest.ts";
 import { signAccessToken } from "../issuer/access-token.ts";
 import { readRefreshToken, signRefreshToken } from "../issuer/refresh-token.ts";
-import { checkPassword, newestPepper } from "../issuer/sign-in.ts";
+import {
+  beginSession,
+  endSessions,
+  failureMayShow,
+  longestAccessSeconds,
+  type SignedIn,
+  signInByPassword,
+} from "../issuer/sessions.ts";
+import { newestPepper } from "../issuer/sign-in.ts";
 import { Problem } from "../problem.ts";
 import type { UserView } from "../store/directory.ts";
 import type { LiveSession } from "../store/session-chains.ts";
-import { auditEntry } from "./call.ts";
 import { admit } from "./caller.ts";
 import { ANYONE, type Call, endpoint, USER_WRITES } from "./endpoint.ts";
 import { Password, RealmName, Word } from "./fields.ts";
 import { invalid } from "./input.ts";
-import { longestTokenSeconds, realmOfUsers } from "./realm.ts";
+import { realmOfUsers } from "./realm.ts";
 import { toUser, User } from "./resources.ts";
 import type { Services } from "./services.ts";
-
-/** Long enough for any scheme of digest, so that no cause of failure is faster than another. */
-const FAILURE_TAKES_MS = 750;
-const MAX_USER_AGENT_LENGTH = 256;
 
 const Name = v.pipe(v.string(), v.minLength(1, "must not be empty"), v.maxLength(254, "is too long"));
 
@@ -62,7 +65,7 @@ const Tokens = {
   refresh_expires_in: v.number(),
   scope: v.string(),
 };
-const SignedIn = v.union([
+const SignInAnswer = v.union([
   v.strictObject({ ...Tokens, user: User }),
   v.strictObject({ session_id: v.string(), expires_in: v.number(), scope: v.string(), user: User }),
 ]);
@@ -79,7 +82,7 @@ export const authEndpoints = [
     query: null,
     body: LoginBody,
     status: 200,
-    answer: SignedIn,
+    answer: SignInAnswer,
     handle: signIn,
   }),
   endpoint({
@@ -109,7 +112,7 @@ export const authEndpoints = [
 ];
 
 async function signIn({ context, services, body }: AnyoneCall<v.InferOutput<typeof LoginBody>>) {
-  const failureMayShow = scheduler.wait(FAILURE_TAKES_MS);
+  const mayFail = failureMayShow();
   const realm = realmOfUsers(body.realm ?? null, context);
   if (realm.signIn === null) {
     throw invalid([{ field: "realm", message: "must be one with sign_in: nobody signs in to this one" }]);
@@ -118,23 +121,17 @@ async function signIn({ context, services, body }: AnyoneCall<v.InferOutput<type
   if (isCookie && realm.signIn.cookie === null) {
     throw invalid([{ field: "session", message: "must be token: this realm has no cookies" }]);
   }
-  const account = await checkPassword(
-    {
-      realm,
-      name: body.username ?? body.email ?? "",
-      password: body.password,
-      address: context.clientAddress,
-      nowSeconds: context.nowSeconds,
-      audit: (actor, action, target, details) => auditEntry(context, actor, action, target, details),
-      failureMayShow,
-    },
+  const name = body.username ?? body.email ?? "";
+  const signedIn = await signInByPassword(
+    { realm, name, password: body.password },
+    mayFail,
+    context,
     services,
   );
-  const user = await services.directory.user(realm.name, account.userId);
-  if (user === null) throw new Problem("sign_in_failed", "deleted meanwhile");
-  const scopes = chosenScopes(body.scope, scopesOfRole(realm, user.role));
-  const granted = { realm, user, scopes, verifiedHash: account.password.hash, context, services };
-  return isCookie ? beginCookie(granted) : beginTokens(granted);
+  const scopes = chosenScopes(body.scope, scopesOfRole(realm, signedIn.user.role));
+  return isCookie
+    ? beginCookie(signedIn, scopes, context, services)
+    : beginTokens(signedIn, scopes, context, services);
 }
 
 const wordsOf = (text: string) => text.split(" ").filter((word) => word !== "");
@@ -146,75 +143,34 @@ function chosenScopes(asked: string | undefined, possible: readonly string[]): r
   return possible.filter((scope) => words.includes(scope));
 }
 
-/** A sign-in that succeeded, on the way to its session. */
-interface Granted {
-  readonly realm: Realm;
-  readonly user: UserView;
-  readonly scopes: readonly string[];
-  /** What the password was found right by: if it is another one by now, there will be no session. */
-  readonly verifiedHash: string;
-  readonly context: RequestContext;
-  readonly services: Services;
-}
-
-/** @returns when the session ends, at the latest. @throws Problem `sign_in_failed` */
-async function begin(
-  { realm, user, scopes, verifiedHash, context, services }: Granted,
-  kind: "cookie" | "token",
-  id: string,
-  digest: string,
-): Promise<number> {
-  if (realm.signIn === null) throw new Problem("config_invalid", "no sign-in");
-  const { nowSeconds, clientAddress, arrival } = context;
-  const { idleSeconds, sessionSeconds } = realm.signIn;
-  const actor = { kind: "user", realm: realm.name, id: user.id, credentialId: id } as const;
-  const target = { kind: "session", realm: realm.name, id } as const;
-  const expiresAtSeconds =
-    nowSeconds + (kind === "cookie" ? Math.min(idleSeconds, sessionSeconds) : sessionSeconds);
-  const isBegun = await services.writes
-    .audited(auditEntry(context, actor, "session.created", target, { user: user.id, kind }))
-    .createSession(
-      {
-        id,
-        realm: realm.name,
-        userId: user.id,
-        kind,
-        digest,
-        pepper: newestPepper(services).id,
-        scopes,
-        createdAtSeconds: nowSeconds,
-        expiresAtSeconds,
-        idleExpiresAtSeconds: kind === "cookie" ? null : nowSeconds + idleSeconds,
-        lastUsedAtSeconds: nowSeconds,
-        address: clientAddress,
-        userAgent: arrival.request.headers.get("user-agent")?.slice(0, MAX_USER_AGENT_LENGTH) ?? null,
-      },
-      verifiedHash,
-    );
-  if (!isBegun) throw new Problem("sign_in_failed", "disabled, or another password meanwhile");
-  context.trace.principalId = user.id;
-  context.trace.credentialId = id;
-  return expiresAtSeconds;
-}
-
 const newSessionId = () => `ses_${randomBase62(22)}`;
 
-async function beginTokens(granted: Granted) {
-  const { realm, user, context, services } = granted;
+async function beginTokens(
+  signedIn: SignedIn,
+  scopes: readonly string[],
+  context: RequestContext,
+  services: Services,
+) {
   const id = newSessionId();
-  await begin(granted, "token", id, "");
+  await beginSession(signedIn, { id, kind: "token", digest: "", scopes }, context, services);
   const presented = { sessionId: id, counter: 0, pepper: newestPepper(services).id };
   const session = await services.chains.peek(presented, context.nowSeconds);
   if (session === null) throw new Problem("sign_in_failed", "ended meanwhile");
-  return tokensOf(session, realm, user, context, services);
+  return tokensOf(session, signedIn.realm, signedIn.user, context, services);
 }
 
-async function beginCookie(granted: Granted) {
-  const { realm, user, scopes, context, services } = granted;
+async function beginCookie(
+  signedIn: SignedIn,
+  scopes: readonly string[],
+  context: RequestContext,
+  services: Services,
+) {
+  const { realm, user } = signedIn;
   const id = newSessionId();
   const { value, secret } = await mintSessionCookie(id, services.config.secrets.tagSecrets);
   const [digest = ""] = await storedDigests(secret, [newestPepper(services)]);
-  const expiresAtSeconds = await begin(granted, "cookie", id, digest);
+  const session = { id, kind: "cookie", digest, scopes } as const;
+  const expiresAtSeconds = await beginSession(signedIn, session, context, services);
   const content = {
     session_id: id,
     expires_in: expiresAtSeconds - context.nowSeconds,
@@ -293,11 +249,6 @@ async function refresh({ context, services, body }: AnyoneCall<{ readonly refres
   return tokensOf(session, realm, user, context, services);
 }
 
-/** The row tells the realm only once it has been read, and a denial may last longer than it must. */
-function longestAccessSeconds({ config }: Services): number {
-  return Math.max(...[...config.realms.values()].map((realm) => longestTokenSeconds(config, realm)));
-}
-
 /**
  * Ends the session of a refresh token. Whoever holds any token of the chain may: the worst that a thief can do with it
  * helps its owner.
@@ -313,16 +264,9 @@ export async function endByRefreshToken(
   const session = await services.directory.session(presented.sessionId);
   if (session === null) return true;
   const { realm, id, userId } = session;
-  await end(realm, id, { kind: "user", realm, id: userId, credentialId: id }, context, services);
+  const actor = { kind: "user", realm, id: userId, credentialId: id } as const;
+  await endSessions({ realm, id }, actor, context, services);
   return true;
-}
-
-async function end(realm: string, id: string, actor: Actor, context: RequestContext, services: Services) {
-  const { nowSeconds } = context;
-  const entry = auditEntry(context, actor, "session.ended", { kind: "session", realm, id });
-  await services.writes
-    .audited(entry)
-    .endSessions({ realm, id }, nowSeconds, nowSeconds + longestAccessSeconds(services));
 }
 
 async function signOut({
@@ -339,7 +283,7 @@ async function signOut({
   if (caller.for !== "user") throw new Problem("credential_missing", "nobody");
   const { sessionId } = caller.principal.credential;
   if (sessionId === null) throw new Problem("credential_invalid", "the token names no session");
-  await end(caller.realm.name, sessionId, caller.actor, context, services);
+  await endSessions({ realm: caller.realm.name, id: sessionId }, caller.actor, context, services);
   const response = new Response(null, init);
   const cookie = caller.realm.signIn?.cookie ?? null;
   if (cookie !== null) response.headers.set("set-cookie", cookieOf(cookie, "", 0));

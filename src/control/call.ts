@@ -1,6 +1,6 @@
 // One call of an endpoint: admit, read the input, do it, answer. Nothing here knows any single endpoint.
 import * as v from "valibot";
-import type { Actor, AuditAction, AuditEntry } from "../audit.ts";
+import { auditEntry } from "../audit.ts";
 import type { RequestContext } from "../context.ts";
 import { Problem } from "../problem.ts";
 import { admit, type Caller } from "./caller.ts";
@@ -71,23 +71,6 @@ function takeOne(parameters: URLSearchParams, name: string): string | null {
   return value;
 }
 
-/** D1 throws plain errors; mistakes of ours have other names. */
-function isOutage(error: unknown): boolean {
-  if (error instanceof Problem || !(error instanceof Error)) return false;
-  return error.name === "Error" || error.name === "D1_ERROR";
-}
-
-export function auditEntry(
-  context: Pick<RequestContext, "nowSeconds" | "clientAddress" | "requestId">,
-  actor: Actor,
-  action: AuditAction,
-  target: AuditEntry["target"],
-  details: AuditEntry["details"] = {},
-): AuditEntry {
-  const { nowSeconds, clientAddress, requestId } = context;
-  return { atSeconds: nowSeconds, actor, action, target, address: clientAddress, requestId, details };
-}
-
 /** From the canonical path, whose case is kept: the router matched a folded one. */
 function parametersOf(template: string, path: string): Readonly<Record<string, string>> {
   const parameters: Record<string, string> = {};
@@ -104,4 +87,10 @@ function decoded(segment: string): string {
   } catch {
     return segment;
   }
+}
+
+/** D1 throws plain errors; mistakes of ours have other names. */
+function isOutage(error: unknown): boolean {
+  if (error instanceof Problem || !(error instanceof Error)) return false;
+  return error.name === "Error" || error.name === "D1_ERROR";
 }

@@ -1,5 +1,6 @@
 // What OAuth tools ask of whoever issues tokens: revocation (RFC 7009) and introspection (RFC 7662).
 import * as v from "valibot";
+import { auditEntry } from "../audit.ts";
 import type { Realm } from "../config/types.ts";
 import type { RequestContext } from "../context.ts";
 import { hasTaggedShape, hasValidTag } from "../crypto/credential-format.ts";
@@ -7,7 +8,6 @@ import { storedDigests } from "../crypto/digest.ts";
 import { readRefreshToken } from "../issuer/refresh-token.ts";
 import type { CredentialKind, Principal } from "../types.ts";
 import { endByRefreshToken } from "./auth.ts";
-import { auditEntry } from "./call.ts";
 import { matchOf } from "./caller.ts";
 import { ADMIN_READS, ANYONE, type Call, endpoint } from "./endpoint.ts";
 import { realmNamedByToken } from "./realm.ts";
@@ -171,7 +171,7 @@ async function identify(
   const match = matchOf(realm, { accept: [kind] });
   // What is found out about the token must not end up in this call's own log line.
   const trace = { ...context.trace };
-  const credential = { kind, value, claimedUserId: null };
+  const credential = { kind, value, claimedUserId: null, suffix: null };
   const verdict = await context.runtime.verifiers[kind](credential, match, { ...context, trace });
   return verdict.kind === "accept" ? verdict.principal : null;
 }

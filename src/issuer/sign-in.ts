@@ -85,7 +85,9 @@ export async function checkAccount(
       account === null ? "unknown name" : isRight ? `status ${account.status}` : "wrong password";
     await countFailure(subject, attempt, services);
     await attempt.failureMayShow;
-    throw new Problem("sign_in_failed", reason);
+    // Not shown but by systems that say so to whoever knows the password.
+    const about = isRight && account !== null ? { about: { status: account.status } } : {};
+    throw new Problem("sign_in_failed", reason, about);
   }
   // The right password takes back what its own attempts cost, the address's too.
   const [ownKey, ...otherKeys] = keys.map(({ key }) => key);

@@ -1,7 +1,7 @@
 // Step 3: credential -> principal | null. Asks the one verifier of the credential's kind.
 import type { RequestContext } from "../context.ts";
 import { Problem } from "../problem.ts";
-import type { Credential, CredentialKind, Principal, RejectReason, Verdict } from "../types.ts";
+import type { Credential, CredentialKind, Principal, Verdict } from "../types.ts";
 import type { Match } from "./route.ts";
 
 /** Decides one kind of credential. Throws only when it could not decide. */
@@ -31,17 +31,26 @@ export async function authenticate(
   const { kind } = credential;
   const { trace } = context;
   trace.credentialKind = kind;
-  if (!route.accept.includes(kind)) return refuseOrForget("kind_not_accepted", kind, match);
+  if (!route.accept.includes(kind)) return refuseOrForget({ reason: "kind_not_accepted" }, kind, match);
   const verdict = await context.runtime.verifiers[kind](credential, match, context);
-  if (verdict.kind === "reject") return refuseOrForget(verdict.reason, kind, match);
+  if (verdict.kind === "reject") return refuseOrForget(verdict, kind, match);
   const { principal } = verdict;
+  match.site.preset?.restrict(principal, credential, route);
   trace.principalId = principal.id;
   trace.credentialId = principal.credential.id;
   context.runtime.lastUse.note(principal, context.nowSeconds, context.background);
   return principal;
 }
 
-function refuseOrForget(reason: RejectReason, kind: CredentialKind, { site, route }: Match): null {
-  if (route.auth === "optional" && site.credentials.onInvalid === "anonymous") return null;
-  throw new Problem("credential_invalid", `${kind}: ${reason}`);
+function refuseOrForget(
+  { reason, about }: Omit<Extract<Verdict, { kind: "reject" }>, "kind">,
+  kind: CredentialKind,
+  { site, route }: Match,
+): null {
+  const mayForget = route.auth === "optional" && site.credentials.onInvalid === "anonymous";
+  if (mayForget && !site.preset?.unforgivable.includes(reason)) return null;
+  throw new Problem("credential_invalid", `${kind}: ${reason}`, {
+    reject: reason,
+    ...(about !== undefined && { about }),
+  });
 }

@@ -13,12 +13,13 @@ import type { Match } from "./route.ts";
  */
 export function authorize(principal: Principal | null, { site, route }: Match): void {
   if (principal === null) {
-    if (demandsAnything(route)) throw new Problem("credential_missing", "the route demands rights");
+    if (demandsAnything(route) && !route.letsAnonymousPass)
+      throw new Problem("credential_missing", "the route demands rights");
     return;
   }
   // A role that is not on the ladder is below the first step's rights, but nobody is asked for those.
   if (route.minimumRole > 0 && site.ladder.indexOf(principal.role) < route.minimumRole) {
-    throw new Problem("role_insufficient", `role ${principal.role}`);
+    throw new Problem("role_insufficient", `role ${principal.role}`, { about: principal.attributes });
   }
   const { scopes } = principal.credential;
   if (!holdsAll(scopes, route.scopes)) {

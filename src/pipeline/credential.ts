@@ -1,6 +1,7 @@
 // Step 2: request -> credential | null. Looks where the site says; verifies nothing.
 import type { CredentialRules } from "../config/types.ts";
 import type { RequestContext } from "../context.ts";
+import type { PresetRules } from "../presets/preset.ts";
 import { Problem } from "../problem.ts";
 import type { Arrival, Credential, CredentialKind, Principal } from "../types.ts";
 import { cookieValues, parameterValues, withoutCookies, withoutParameters } from "./pieces.ts";
@@ -56,7 +57,9 @@ export function extractCredential(match: Match, context: RequestContext): Creden
   const { route, site } = match;
   if (route.auth === "none") return null;
   try {
-    return extract(site.credentials, context);
+    return site.preset === null
+      ? extract(site.credentials, context)
+      : extractAsPreset(site.preset, match, context);
   } catch (error) {
     const isForgiven =
       route.auth === "optional" &&
@@ -66,6 +69,16 @@ export function extractCredential(match: Match, context: RequestContext): Creden
     if (isForgiven) return null;
     throw error;
   }
+}
+
+function extractAsPreset(
+  preset: PresetRules,
+  { route, site }: Match,
+  context: RequestContext,
+): Credential | null {
+  const presented = preset.read(context.arrival, route, site.credentials);
+  context.trace.place = presented?.place ?? null;
+  return presented?.credential ?? null;
 }
 
 /** Where a site takes credentials from, or some of these places. */
@@ -93,6 +106,8 @@ export function removeCredentials(
   context: RequestContext,
 ): string {
   const rules = match.site.credentials;
+  if (match.site.preset !== null)
+    return removeAsPreset(headers, match.site.preset, principal, match, context);
   const places = rules.forwardCredential ? unverifiedPlaces(principal, match, context) : rules;
   for (const name of sighted) {
     if (places.headers.includes(name) || name === places.userHeader) headers.delete(name);
@@ -101,6 +116,42 @@ export function removeCredentials(
   }
   const { search } = context.arrival;
   return places.query.length > 0 ? withoutParameters(search, places.query) : search;
+}
+
+/** The same with a preset's places. What it calls foreign stays. */
+function removeAsPreset(
+  headers: Headers,
+  preset: PresetRules,
+  principal: Principal | null,
+  { route, site }: Match,
+  { arrival, trace }: RequestContext,
+): string {
+  const { forwardCredential, userHeader } = site.credentials;
+  if (forwardCredential && (route.auth === "none" || (principal === null && trace.observed !== null))) {
+    return arrival.search;
+  }
+  const kept = forwardCredential && principal !== null ? trace.place : null;
+  const parameters: string[] = [];
+  for (const place of preset.places(arrival, route)) {
+    if (place.in === kept?.in && place.name === kept.name) continue;
+    if (place.in === "query") parameters.push(place.name);
+    else if (place.in === "cookie") removeCookies(headers, [place.name]);
+    else if (place.in === "subprotocol") removeSubprotocol(headers, place.name);
+    else if (!preset.isForeign(place, headers.get(place.name) ?? "")) headers.delete(place.name);
+  }
+  const kind = principal?.credential.kind;
+  if (userHeader !== null && (kept === null || (kind !== "pat" && kind !== "session")))
+    headers.delete(userHeader);
+  return parameters.length > 0 ? withoutParameters(arrival.search, parameters) : arrival.search;
+}
+
+/** Takes the entries that begin with `prefix` out of the list; the protocols proper stay (RFC 6455 §11.3.4). */
+function removeSubprotocol(headers: Headers, prefix: string): void {
+  const entries = headers.get("sec-websocket-protocol")?.split(",") ?? [];
+  const kept = entries.filter((entry) => !entry.trim().startsWith(prefix));
+  if (kept.length === entries.length) return;
+  if (kept.length === 0) headers.delete("sec-websocket-protocol");
+  else headers.set("sec-websocket-protocol", kept.map((entry) => entry.trim()).join(", "));
 }
 
 function unverifiedPlaces(principal: Principal | null, match: Match, context: RequestContext): Places {
@@ -138,6 +189,7 @@ function extract(rules: CredentialRules, context: RequestContext): Credential | 
       ? "session"
       : kindOf(presented.value, context.runtime.config.gateway.apiKeyPrefix),
     value: presented.value,
+    suffix: null,
     claimedUserId: claimed === null ? null : withoutOuterBlanks(claimed),
   };
 }
@@ -256,7 +308,7 @@ function removeCookies(headers: Headers, names: readonly string[]): void {
 }
 
 /** One release of the platform trims field values, another does not (RFC 9110 §5.5: blanks and tabs around are no part). */
-function withoutOuterBlanks(value: string): string {
+export function withoutOuterBlanks(value: string): string {
   let start = 0;
   let end = value.length;
   while (start < end && isBlank(value.charCodeAt(start))) start++;

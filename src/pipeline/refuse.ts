@@ -1,19 +1,10 @@
 // Problems as responses: RFC 9457 body, RFC 6750 challenge, never a reason.
 import type { Route } from "../config/types.ts";
 import type { RequestFacts } from "../context.ts";
+import type { Dialect } from "../presets/preset.ts";
 import { PROBLEMS, Problem, toProblem } from "../problem.ts";
 import { addCorsHeaders } from "./cors.ts";
 import type { Match } from "./route.ts";
-
-/** What a client reads of a problem: the part that differs from one system's clients to another's. */
-export interface Rendered {
-  readonly status: number;
-  readonly contentType: string;
-  readonly body: string;
-}
-
-/** A way to say a problem. Sees its code and details; must not show its reason or cause. */
-export type Dialect = (problem: Problem, requestId: string) => Rendered;
 
 const DEFAULT_RETRY_AFTER_SECONDS = 5;
 
@@ -34,23 +25,27 @@ export function refuse(error: unknown, match: Match | null, context: RequestFact
   const problem = toProblem(error);
   context.trace.problem = problem;
   const { request } = context.arrival;
-  const { status, contentType, body } = problemJson(problem, context.requestId);
+  const { matched } = context.trace;
+  const dialect = matched?.site.preset?.dialect ?? problemJson;
+  const { status, contentType, body, headers: own } = dialect(problem, context);
 
   const headers = new Headers({
+    ...own,
     "content-type": contentType,
     "cache-control": "no-store",
     "x-request-id": context.requestId,
   });
-  const challenge = challengeOf(problem, match?.site.name ?? null);
+  if (contentType === "") headers.delete("content-type");
+  const challenge = dialect === problemJson ? challengeOf(problem, matched?.site.name ?? null) : null;
   if (challenge !== null) headers.set("www-authenticate", challenge);
-  if (problem.status === 405) headers.set("allow", (problem.details.allow ?? []).join(", "));
+  if (status === 405) headers.set("allow", (problem.details.allow ?? []).join(", "));
   if (problem.status === 429 || problem.status === 503) headers.set("retry-after", retryAfter(problem));
   if (match !== null && match.site.cors !== null) addCorsHeaders(headers, match, request);
   return new Response(request.method === "HEAD" ? null : body, { status, headers });
 }
 
 /** RFC 9457 §3.1, with `code` and `requestId` as extension members. */
-const problemJson: Dialect = (problem, requestId) => {
+const problemJson: Dialect = (problem, { requestId }) => {
   const { status, title } = PROBLEMS[problem.code];
   const type = `urn:postern:problem:${problem.code}`;
   const { errors } = problem.details;

@@ -79,9 +79,12 @@ export function matchRoute(index: RouteIndex, arrival: Arrival, trace: Trace): M
   const table = findSite(index.sitesByHost.get(arrival.host) ?? index.anyHost, folded);
   if (table === null) throw new Problem("route_not_found", "no site");
   trace.site = table.site.name;
+  trace.matched = { site: table.site, route: null };
 
   const route = findRoute(table, folded, arrival);
   trace.route = route.key;
+  trace.matched = { site: table.site, route };
+  if (route.isUnknown) throw new Problem("route_not_found", "the preset knows no such path");
   refuseAmbiguity(arrival.ambiguities & ~route.allow);
 
   const forwardPath = table.site.stripBasePath
@@ -146,6 +149,7 @@ function opened(route: Route): Route {
   return {
     ...route,
     auth: "none",
+    answer: null,
     accept: [],
     minimumRole: 0,
     scopes: [],

@@ -51,7 +51,12 @@ export interface SessionChains {
    */
   advance(
     presented: PresentedRefresh,
-    times: { readonly nowSeconds: number; readonly denyUntilSeconds: number },
+    times: {
+      readonly nowSeconds: number;
+      readonly denyUntilSeconds: number;
+      /** How long the one before counts; `REFRESH_GRACE_SECONDS` unless given. */
+      readonly graceSeconds?: number;
+    },
     audit: (action: "session.refresh_repeated" | "session.refresh_reused") => AuditEntry,
   ): Promise<Advance>;
   /** The session if this is its current refresh token and it could be used now. Changes nothing. */
@@ -73,8 +78,12 @@ const Row = v.object({
 type Row = v.InferOutput<typeof Row>;
 
 export function createSessionChains(database: D1Database): SessionChains {
-  const read = (presented: PresentedRefresh, nowSeconds: number) => {
-    const { isAlive, isCurrent, isRepeated, isAboutOwner } = conditionsOf(presented, nowSeconds);
+  const read = (presented: PresentedRefresh, nowSeconds: number, graceSeconds: number) => {
+    const { isAlive, isCurrent, isRepeated, isAboutOwner } = conditionsOf(
+      presented,
+      nowSeconds,
+      graceSeconds,
+    );
     return sql`SELECT
         CASE WHEN NOT (${isAlive}) THEN 'dead' WHEN ${isCurrent} THEN 'current' WHEN ${isRepeated} THEN 'repeated'
           ELSE 'reused' END AS outcome,
@@ -106,9 +115,9 @@ export function createSessionChains(database: D1Database): SessionChains {
   });
 
   return {
-    async advance(presented, { nowSeconds, denyUntilSeconds }, audit) {
+    async advance(presented, { nowSeconds, denyUntilSeconds, graceSeconds = REFRESH_GRACE_SECONDS }, audit) {
       const { sessionId } = presented;
-      const { isAlive, isCurrent, isRepeated } = conditionsOf(presented, nowSeconds);
+      const { isAlive, isCurrent, isRepeated } = conditionsOf(presented, nowSeconds, graceSeconds);
       const isAny = (condition: Sql) => sql`EXISTS (SELECT 1 FROM sessions WHERE ${condition})`;
       const repeated = sql`sessions.id = ${sessionId} AND ${isAlive} AND ${isRepeated}`;
       const reused = sql`sessions.id = ${sessionId} AND ${isAlive} AND NOT (${isCurrent}) AND NOT (${isRepeated})`;
@@ -118,7 +127,7 @@ export function createSessionChains(database: D1Database): SessionChains {
         record(audit(action), condition, realm);
 
       const [before] = await runBatch(database, [
-        read(presented, nowSeconds),
+        read(presented, nowSeconds, graceSeconds),
         entryFor("session.refresh_repeated", isAny(repeated)),
         announceIf(isAny(reused), [sessionSubject(sessionId)], "session.ended", nowSeconds),
         entryFor("session.refresh_reused", isAny(reused)),
@@ -150,7 +159,7 @@ export function createSessionChains(database: D1Database): SessionChains {
     },
 
     async peek(presented, nowSeconds) {
-      const [[found]] = await runBatch(database, [read(presented, nowSeconds)]);
+      const [[found]] = await runBatch(database, [read(presented, nowSeconds, 0)]);
       if (found === undefined) return null;
       const row = v.parse(Row, found);
       return row.outcome === "current" ? toLive(row, presented, false, nowSeconds) : null;
@@ -162,7 +171,7 @@ export function createSessionChains(database: D1Database): SessionChains {
 const IDLE_SECONDS = sql`(sessions.idle_expires_at_seconds - COALESCE(sessions.advanced_at_seconds, sessions.created_at_seconds))`;
 
 /** Conditions over the row of `sessions`. */
-function conditionsOf({ counter, pepper }: PresentedRefresh, nowSeconds: number) {
+function conditionsOf({ counter, pepper }: PresentedRefresh, nowSeconds: number, graceSeconds: number) {
   const isAboutOwner = sql`revocations.realm = sessions.realm AND (revocations.expires_at_seconds IS NULL
     OR revocations.expires_at_seconds > ${nowSeconds})
     AND ((revocations.kind = 'subject' AND revocations.value = sessions.user_id) OR revocations.kind = 'realm')`;
@@ -180,7 +189,7 @@ function conditionsOf({ counter, pepper }: PresentedRefresh, nowSeconds: number)
 
   const isCurrent = sql`sessions.counter = ${counter}`;
   const isRepeated = sql`(sessions.counter = ${counter} + 1
-    AND ABS(${nowSeconds} - sessions.advanced_at_seconds) <= ${REFRESH_GRACE_SECONDS})`;
+    AND ABS(${nowSeconds} - sessions.advanced_at_seconds) <= ${graceSeconds})`;
 
   return { isAboutOwner, isAlive, isCurrent, isRepeated };
 }

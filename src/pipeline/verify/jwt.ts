@@ -10,7 +10,7 @@ import type { Knowledge, Records } from "../../records/types.ts";
 import type { Principal, RejectReason, Verdict } from "../../types.ts";
 import type { Verifier } from "../authenticate.ts";
 import { freshnessBeforeLimit } from "../limit.ts";
-import { readFacts, type TokenFacts, untimely } from "./claims.ts";
+import { type Claims, type FactsOrReason, readFacts, type TokenFacts, untimely } from "./claims.ts";
 import { type CompactJws, readCompactJws } from "./compact-jws.ts";
 import { highestStep, roleAt, stepOf } from "./role.ts";
 import { readStrictObject } from "./strict-json.ts";
@@ -114,7 +114,7 @@ export function createJwtVerifier(deps: JwtVerifierDeps): Verifier {
     if (typeof payload === "string") return { reason: payload };
     const claims = readStrictObject(payload);
     if (claims === null) return { reason: "malformed" };
-    const read = readFacts(claims, issuer, nowSeconds);
+    const read = readFactsOf(claims, issuer, nowSeconds);
     if ("reason" in read) return read;
     memoryOf(issuer).tokens.set(token, { keysVersion: version, facts: read.facts });
     return { facts: read.facts, issuer };
@@ -163,6 +163,11 @@ export function createJwtVerifier(deps: JwtVerifierDeps): Verifier {
     );
     return decide(facts, issuer, knowledge, site);
   };
+}
+
+function readFactsOf(claims: Claims, issuer: JwtIssuer, nowSeconds: number): FactsOrReason {
+  const read = readFacts(claims, issuer, nowSeconds);
+  return "reason" in read || issuer.interpret === null ? read : issuer.interpret(claims, read.facts);
 }
 
 /** By the unverified `iss` where there are several; the one chosen is then verified, `iss` included (RFC 8725 §3.8). */
@@ -225,7 +230,9 @@ function decide(facts: TokenFacts, issuer: JwtIssuer, knowledge: Knowledge, site
   if (user.id !== facts.subject || user.realm !== site.realm.name) {
     return { kind: "reject", reason: "owner_missing" };
   }
-  if (user.status !== "active") return { kind: "reject", reason: "owner_inactive" };
+  if (user.status !== "active") {
+    return { kind: "reject", reason: "owner_inactive", about: user.attributes };
+  }
   if (knowledge.isRevoked) return { kind: "reject", reason: "revoked" };
   const own = stepOf(user.role, site);
   const step = facts.roles === null ? own : Math.min(own, highestStep(facts.roles, site));

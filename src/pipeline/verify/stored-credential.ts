@@ -10,8 +10,9 @@ import { wrongUserHeader } from "./user-header.ts";
 
 /**
  * Decides about a stored credential by what is known of it. Checks that the record is of the presented kind and of the
- * site's realm; its status; its expiry (refused from that second on); that its owner exists and is active; revocation;
- * the client's address; for PATs, and sessions where the site says so, the user header.
+ * site's realm; its status; its expiry (refused from that second on); that its owner exists; revocation; what a preset
+ * knows of such records; the client's address; for PATs, and sessions where the site says so, the user header; that the
+ * owner is active. The order is the one in which existing systems answer, which tell these apart.
  * Does not check that the secret is the record's: callers have.
  */
 export function decideByRecord(
@@ -29,15 +30,19 @@ export function decideByRecord(
   context.trace.credentialId = record.id;
   context.trace.principalId = record.userId;
   if (record.status !== "active") return { kind: "reject", reason: record.status };
-  if (record.expiresAtSeconds !== null && context.nowSeconds >= record.expiresAtSeconds) {
-    return { kind: "reject", reason: "expired" };
-  }
+  const isExpired = record.expiresAtSeconds !== null && context.nowSeconds >= record.expiresAtSeconds;
+  if (isExpired && !match.route.takesExpiredKeys) return { kind: "reject", reason: "expired" };
   if (!isOwner(user, record)) return { kind: "reject", reason: "owner_missing" };
-  if (user.status !== "active") return { kind: "reject", reason: "owner_inactive" };
   if (knowledge.isRevoked) return { kind: "reject", reason: "revoked" };
-  if (!isAddressAllowed(context.clientAddress, record.ipAllow)) return { kind: "reject", reason: "address" };
+  const about = user.attributes;
+  const unfit = match.site.preset?.rejectRecord(record, match.route) ?? null;
+  if (unfit !== null) return { kind: "reject", reason: unfit, about };
+  if (!isAddressAllowed(context.clientAddress, record.ipAllow)) {
+    return { kind: "reject", reason: "address", about };
+  }
   const reason = wrongOwnerClaim(credential, record, match);
-  if (reason !== null) return { kind: "reject", reason };
+  if (reason !== null) return { kind: "reject", reason, about };
+  if (user.status !== "active") return { kind: "reject", reason: "owner_inactive", about };
   return { kind: "accept", principal: principalOf(record, user, match) };
 }
 

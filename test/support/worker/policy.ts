@@ -20,6 +20,10 @@ export function aRoute(path: string, changes: Partial<Route> = {}): Route {
     path,
     methods: [],
     auth: "required",
+    answer: null,
+    isUnknown: false,
+    letsAnonymousPass: false,
+    takesExpiredKeys: false,
     accept: ["jwt", "api_key", "pat", "session"],
     minimumRole: 0,
     scopes: [],
@@ -78,6 +82,7 @@ export function aSite(routes: readonly Route[], changes: Partial<Site> = {}): Si
     origin: { kind: "url", url: new URL("https://origin.internal") },
     originHeaders: [],
     realm: TEST_REALM,
+    preset: null,
     ladder: ["public", "user", "admin", "root"],
     users: "required",
     revocation: "feed",
@@ -118,6 +123,8 @@ export function aConfig(sites: readonly Site[], gateway: Partial<GatewayConfig> 
 
 export function aTrace(): Trace {
   return {
+    matched: null,
+    place: null,
     site: null,
     route: null,
     principalId: null,

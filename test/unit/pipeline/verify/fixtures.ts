@@ -39,6 +39,7 @@ export function anIssuer(changes: Partial<JwtIssuer> = {}): JwtIssuer {
     clockToleranceSeconds: 30,
     maxLifetimeSeconds: 86_400,
     types: ["", "jwt", "at+jwt"],
+    interpret: null,
     claims: {
       subject: ["sub"],
       name: ["name"],
@@ -101,7 +102,7 @@ export function aCredential(
   value: string,
   claimedUserId: string | null = null,
 ): Credential {
-  return { kind, value, claimedUserId };
+  return { kind, value, suffix: null, claimedUserId };
 }
 
 export function aUser(changes: Partial<UserRecord> = {}): UserRecord {

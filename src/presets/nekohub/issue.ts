@@ -1,0 +1,4 @@
+// Stub
+import type { Answer } from "../answer.ts";
+
+export const nekohubAnswers: Readonly<Record<string, Answer>> = {};

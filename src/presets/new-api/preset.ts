@@ -1,0 +1,26 @@
+// Stub
+import type { Preset } from "../preset.ts";
+
+export const newApi: Preset = {
+  name: "new-api",
+  canIssue: true,
+  defaults: () => ({}),
+  jwt: null,
+  levels: { none: { auth: "none" } },
+  table: "none : /*",
+  issuingTable: "",
+  signIn: { accessSeconds: 900, idleDays: 14, sessionDays: 30, cookie: undefined },
+  compile: (_site, _scope) => ({
+    name: "new-api",
+    isIssuing: false,
+    kinds: () => [],
+    read: () => null,
+    places: () => [],
+    isForeign: () => false,
+    dialect: null,
+    unforgivable: [],
+    rejectRecord: () => null,
+    restrict: () => {},
+    configuredKeys: new Set(),
+  }),
+};

@@ -1,0 +1,118 @@
+// What a preset is: an existing system's clients, as data and small pure functions. The pipeline asks these and knows no
+// system by name; what a preset answers by itself (signing in) is in `answers.ts`.
+import type { JwtInput, PresetName, RouteInput, SiteInput } from "../config/schema.ts";
+import type { Scope } from "../config/scope.ts";
+import type { CredentialRules, JwtIssuer, Route } from "../config/types.ts";
+import type { RequestFacts } from "../context.ts";
+import type { Problem } from "../problem.ts";
+import type { CredentialRecord } from "../records/types.ts";
+import type { Arrival, Credential, CredentialKind, Principal, RejectReason } from "../types.ts";
+import type { AnswerName } from "./answer.ts";
+
+/** One place of a request that can hold a credential. Names of headers in lower case. */
+export interface Place {
+  readonly in: "header" | "cookie" | "query" | "subprotocol";
+  readonly name: string;
+}
+
+export interface Presented {
+  readonly credential: Credential;
+  /** Where it stood: what stays when the credential is forwarded. */
+  readonly place: Place;
+}
+
+/** What a client reads of a problem: the part that differs from one system's clients to another's. */
+export interface Rendered {
+  readonly status: number;
+  readonly contentType: string;
+  readonly body: string;
+  /** Beside those of every refusal. `www-authenticate` appears only if it is named here. */
+  readonly headers?: Readonly<Record<string, string>>;
+}
+
+/** A way to say a problem. Sees its code and details; must not show its reason or cause. */
+export type Dialect = (problem: Problem, facts: RequestFacts) => Rendered;
+
+/** What a preset does on a site, compiled with the site's own settings. Pure, and part of the frozen configuration. */
+export interface PresetRules {
+  readonly name: PresetName;
+  readonly isIssuing: boolean;
+  /** The kinds its clients present, as far as they can be verified when users are known here or not. */
+  readonly kinds: (users: "required" | "none") => readonly CredentialKind[];
+  /**
+   * The credential of a request, where this system's clients put it; `null`: none.
+   * @throws Problem `credential_conflict`, `credential_invalid`
+   */
+  readonly read: (arrival: Arrival, route: Route, rules: CredentialRules) => Presented | null;
+  /** Every place that may hold a credential on this path. Removed before forwarding, but for the one that decided. */
+  readonly places: (arrival: Arrival, route: Route) => readonly Place[];
+  /** Whether what stands in a place is none of ours, and goes through whatever else is removed. */
+  readonly isForeign: (place: Place, value: string) => boolean;
+  /** `null`: problems in the generic form (`errors = "problem"`). */
+  readonly dialect: Dialect | null;
+  /** Reasons that are refused on every route that looks at credentials, `on_invalid = "anonymous"` or not. */
+  readonly unforgivable: readonly RejectReason[];
+  /** A further look at a stored credential that is otherwise good; `null`: nothing against it. */
+  readonly rejectRecord: (record: CredentialRecord, route: Route) => RejectReason | null;
+  /** What the credential's own additions demand of its owner, after authorization. @throws Problem */
+  readonly restrict: (principal: Principal, credential: Credential, route: Route) => void;
+  /** API keys that stand in the configuration; the digest (hex SHA-256) of each. */
+  readonly configuredKeys: ReadonlySet<string>;
+}
+
+/** A row of a preset's table: what a level of access means for the pipeline. */
+export interface Level extends Omit<RouteInput, "path" | "methods"> {
+  /** Whether what the row demands is demanded of those who present a credential only. */
+  readonly letsAnonymousPass?: boolean;
+  /** Whether a key counts after it has expired: it may still ask about itself. */
+  readonly takesExpiredKeys?: boolean;
+  /** Nothing is there: 404 in the system's own words. */
+  readonly isUnknown?: boolean;
+  /** Postern answers by itself. Only in issue mode. */
+  readonly answer?: AnswerName;
+}
+
+export interface PresetJwt {
+  /** What a `jwt` table need not say. */
+  readonly defaults: {
+    readonly algorithms: NonNullable<JwtInput["algorithms"]>;
+    /** `null`: its tokens carry none. `undefined`: the site has to say. */
+    readonly issuer: string | null | undefined;
+    readonly audience: string | null | undefined;
+    readonly rest: Omit<JwtInput, "algorithms" | "issuer" | "audience">;
+  };
+  /** From what is configured to what signs. */
+  readonly deriveKey?: (secret: Uint8Array) => Uint8Array;
+  readonly interpret: JwtIssuer["interpret"];
+}
+
+export interface Preset {
+  readonly name: PresetName;
+  /** Whether Postern can stand in for the system's own sign-in. */
+  readonly canIssue: boolean;
+  /** What the site says where its table does not. */
+  readonly defaults: (isIssuing: boolean) => SiteInput;
+  /** `null`: its clients have no JWTs. */
+  readonly jwt: PresetJwt | null;
+  readonly levels: Readonly<Record<string, Level>>;
+  /** See `readTable`. */
+  readonly table: string;
+  /** Rows that replace those of the table where Postern issues. */
+  readonly issuingTable: string;
+  /** Of a realm whose users sign in through this preset, where its `sign_in` does not say otherwise. */
+  readonly signIn: {
+    readonly accessSeconds: number;
+    readonly idleDays: number;
+    readonly sessionDays: number;
+    /** Name of the session cookie; `undefined`: as in any realm. */
+    readonly cookie: string | undefined;
+  };
+  readonly compile: (site: PresetSite, scope: Scope) => PresetRules;
+}
+
+/** What a preset compiles its rules from. */
+export interface PresetSite {
+  readonly values: SiteInput;
+  readonly keyOf: (name: string) => string;
+  readonly isIssuing: boolean;
+}
