@@ -2,9 +2,10 @@
 // The preset with the smallest router: patterns are few, and the pipeline has its own.
 import { Hono } from "hono/tiny";
 import type { RequestContext, RequestFacts, Runtime } from "./context.ts";
-import { mountControlPlane } from "./control/control-plane.ts";
+import { mountFacts } from "./control/facts.ts";
 import { handle } from "./gateway.ts";
-import { keepHouse, NOTHING_DONE } from "./housekeeping.ts";
+import { NOTHING_DONE } from "./housekeeping.ts";
+import type { Identity } from "./identity.ts";
 import { logChores, logOutcome } from "./log.ts";
 import { arrive, foldPath } from "./pipeline/path.ts";
 import { refuse } from "./pipeline/refuse.ts";
@@ -16,11 +17,15 @@ export type ContextOf = (request: Request) => RequestContext;
 /**
  * One gateway with the state of one isolate.
  *
+ * @param identity signing in and administration; `null`: a Worker that guards, and has them nowhere or in another Worker
  * @param extend puts your own Hono middleware before the pipeline. Its patterns are compared with the path as the
  *   policies compare it: ASCII letters in lower case, printable characters unescaped, without a trailing slash.
  *   `c.req.path` and parameters come in that form; what is forwarded keeps its case.
  */
-export function createApp(extend: (app: GatewayApp) => void = () => {}): ExportedHandler<Env> {
+export function createApp(
+  identity: Identity | null,
+  extend: (app: GatewayApp) => void = () => {},
+): ExportedHandler<Env> {
   /** Requests under way: Hono's `getPath` and the pipeline have to agree on what the path is. */
   const contexts = new WeakMap<Request, RequestContext>();
   const contextOf: ContextOf = (request) => {
@@ -35,7 +40,8 @@ export function createApp(extend: (app: GatewayApp) => void = () => {}): Exporte
   extend(app);
   /** With nothing before the pipeline, Hono would only be asked what is known already. */
   const isExtended = app.routes.length > 0;
-  mountControlPlane(app, contextOf);
+  identity?.mount(app, contextOf);
+  mountFacts(app, contextOf);
   app.all("*", (c) => handle(contextOf(c.req.raw)));
   app.onError((error, c) => refuse(error, null, contextOf(c.req.raw)));
 
@@ -46,7 +52,7 @@ export function createApp(extend: (app: GatewayApp) => void = () => {}): Exporte
       let facts = newFacts(request);
       let response: Response;
       try {
-        runtime ??= createRuntime(env);
+        runtime ??= createRuntime(env, identity);
         const context: RequestContext = {
           arrival: arrive(request), // or 400
           requestId: facts.requestId,
@@ -73,13 +79,13 @@ export function createApp(extend: (app: GatewayApp) => void = () => {}): Exporte
     /** @throws what went wrong, when that has been logged: the platform then shows the run as failed. */
     async scheduled(_controller, env) {
       try {
-        runtime ??= createRuntime(env);
+        runtime ??= createRuntime(env, identity);
       } catch (error) {
         logChores({ done: NOTHING_DONE, errors: [error] });
         throw error;
       }
-      if (runtime.services === null) return;
-      const chores = await keepHouse(runtime.services, Math.floor(Date.now() / 1_000));
+      if (identity === null || runtime.services === null) return;
+      const chores = await identity.keepHouse(runtime.services, Math.floor(Date.now() / 1_000));
       logChores(chores);
       if (chores.errors.length > 0) throw chores.errors[0];
     },

@@ -5,6 +5,7 @@ import { extractCredential } from "./pipeline/credential.ts";
 import { authenticate } from "./pipeline/authenticate.ts";
 import { authorize } from "./pipeline/authorize.ts";
 import { enforceLimit } from "./pipeline/limit.ts";
+import { answer } from "./pipeline/answer.ts";
 import { attachUserContext } from "./pipeline/user-context.ts";
 import { forward } from "./pipeline/forward.ts";
 import { isObservable, refuse } from "./pipeline/refuse.ts";
@@ -19,9 +20,7 @@ export async function handle(context: RequestContext): Promise<Response> {
     const preflight = answerPreflight(match, context);
     if (preflight !== null) return preflight;
     const principal = await decide(match, context); // or 401, 403, 429, 503
-    if (match.route.answer !== null) {
-      return await context.runtime.answers[match.route.answer]({ match, context, principal }); // presets that sign in here
-    }
+    if (match.route.answer !== null) return await answer(principal, match, context); // presets that sign in here
     const upstream = await attachUserContext(principal, match, context); // strip theirs, sign ours
     return await forward(upstream, match, context); // or 502, 504, 508
   } catch (error) {

@@ -2,31 +2,20 @@
 import { loadConfig } from "./config/load.ts";
 import type { Config } from "./config/types.ts";
 import type { Runtime } from "./context.ts";
-import type { Services } from "./control/services.ts";
-import { createCompactSigner } from "./crypto/context-signer.ts";
 import { cutOff } from "./cut-off.ts";
-import { createPasswordHasher } from "./issuer/password-hasher.ts";
+import type { Identity } from "./identity.ts";
 import type { Limiter } from "./pipeline/limit.ts";
 import { buildRouteIndex } from "./pipeline/route.ts";
 import { createContextSigner } from "./pipeline/user-context.ts";
 import { createVerifiers } from "./pipeline/verify/verifiers.ts";
-import { ANSWERS } from "./presets/answers.ts";
 import { Problem } from "./problem.ts";
 import { createJwksSource } from "./records/jwks.ts";
 import { createLastUse, type LastUse, NO_LAST_USE } from "./records/last-use.ts";
 import { createRecords } from "./records/records.ts";
 import type { Records } from "./records/types.ts";
-import { createAccounts } from "./store/accounts.ts";
-import { createAuditLog } from "./store/audit-log.ts";
-import { createCleanup } from "./store/cleanup.ts";
-import { createDirectory } from "./store/directory.ts";
-import { createImports } from "./store/imports.ts";
 import { createKvTier } from "./store/kv.ts";
 import { createPrimary } from "./store/primary.ts";
 import { createLimiter } from "./store/rate-windows.ts";
-import { createSessionChains } from "./store/session-chains.ts";
-import { createThrottle } from "./store/throttle.ts";
-import { createTokenLookUp } from "./store/token-look-up.ts";
 import { createUseMarks } from "./store/use-marks.ts";
 import { createWrites } from "./store/writes.ts";
 
@@ -39,7 +28,7 @@ export type Env = Readonly<Record<string, unknown>> & {
 /**
  * @throws Problem `config_invalid` whose reason names every key that is wrong
  */
-export function createRuntime(env: Env): Runtime {
+export function createRuntime(env: Env, identity: Identity | null): Runtime {
   const loaded = loadConfig(env);
   if (!loaded.ok) {
     throw new Problem(
@@ -48,6 +37,7 @@ export function createRuntime(env: Env): Runtime {
     );
   }
   const { config } = loaded;
+  if (identity === null) refuseIssuing(config);
   const kv = env.KV ?? null;
   const records = env.DB === undefined ? createNoRecords() : createLiveRecords(config, env.DB, kv);
   const jwks = createJwksSource({ kv, fetch: (...input) => fetch(...input), nowMs: Date.now });
@@ -58,32 +48,25 @@ export function createRuntime(env: Env): Runtime {
     lastUse: env.DB === undefined ? NO_LAST_USE : createLiveLastUse(config, env.DB),
     signer: createContextSigner(config),
     limiter: env.DB === undefined ? createNoLimiter() : createLimiter(env.DB),
-    answers: ANSWERS,
+    answers: identity === null ? {} : identity.answers,
     forwarding: { fetch: (...input) => fetch(...input) },
-    services: env.DB === undefined ? null : createServices(config, env.DB, records),
+    services:
+      env.DB === undefined || identity === null ? null : identity.createServices(config, env.DB, records),
   };
 }
 
-function createServices(config: Config, database: D1Database, records: Records): Services {
-  const { peppers, signingKeys } = config.secrets;
-  return {
-    config,
-    writes: createWrites(database),
-    directory: createDirectory(database),
-    accounts: createAccounts(database),
-    throttle: createThrottle(database),
-    chains: createSessionChains(database),
-    auditLog: createAuditLog(database, peppers),
-    cleanup: createCleanup(database, longestLimitSeconds(config)),
-    imports: createImports(database),
-    tokens: createTokenLookUp(database),
-    hasher: createPasswordHasher(),
-    signer: createCompactSigner(signingKeys),
-    async catchUp(background) {
-      const demand = { lookup: { by: "none" }, bearer: null, freshnessSeconds: 0 } as const;
-      await Promise.resolve(records.know(demand, background)).catch(() => {});
-    },
-  };
+/** Nobody would answer what these sites promise. @throws Problem `config_invalid` */
+function refuseIssuing({ sites }: Config): void {
+  const issuing = sites.filter(({ preset }) => preset?.isIssuing === true);
+  if (issuing.length === 0) return;
+  throw new Problem(
+    "config_invalid",
+    issuing
+      .map(
+        ({ name }) => `SITE_${name.toUpperCase()}.issue: needs the entry src/index.ts; this is src/edge.ts`,
+      )
+      .join("\n"),
+  );
 }
 
 function createLiveLastUse({ realms }: Config, database: D1Database): LastUse {
@@ -92,11 +75,6 @@ function createLiveLastUse({ realms }: Config, database: D1Database): LastUse {
 }
 
 const afterForwarding = () => scheduler.wait(0);
-
-function longestLimitSeconds({ sites }: Config): number {
-  const limits = sites.flatMap(({ routes }) => routes.map(({ limit }) => limit));
-  return Math.max(0, ...limits.map((limit) => (limit?.kind === "exact" ? limit.perSeconds : 0)));
-}
 
 function createLiveRecords(config: Config, database: D1Database, kv: KVNamespace | null): Records {
   const bounds = config.sites.flatMap(({ routes }) => routes.map(({ freshnessSeconds }) => freshnessSeconds));

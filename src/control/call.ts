@@ -2,6 +2,7 @@
 import * as v from "valibot";
 import { auditEntry } from "../audit.ts";
 import type { RequestContext } from "../context.ts";
+import { isOutage } from "../pipeline/answer.ts";
 import { Problem } from "../problem.ts";
 import { admit, type Caller } from "./caller.ts";
 import type { Call, Endpoint } from "./endpoint.ts";
@@ -87,10 +88,4 @@ function decoded(segment: string): string {
   } catch {
     return segment;
   }
-}
-
-/** D1 throws plain errors; mistakes of ours have other names. */
-function isOutage(error: unknown): boolean {
-  if (error instanceof Problem || !(error instanceof Error)) return false;
-  return error.name === "Error" || error.name === "D1_ERROR";
 }

@@ -185,7 +185,7 @@ export async function rotateCredential(
 }
 
 /** A secret with its id and what is stored of it. @throws Problem `config_invalid` */
-async function mint({ services }: Work, kind: CredentialKind) {
+export async function mint({ services }: Pick<Work, "services">, kind: CredentialKind) {
   const { gateway, secrets } = services.config;
   const [pepper] = secrets.peppers;
   if (pepper === undefined || secrets.tagSecrets.length === 0) {

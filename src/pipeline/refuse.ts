@@ -25,8 +25,8 @@ export function refuse(error: unknown, match: Match | null, context: RequestFact
   const problem = toProblem(error);
   context.trace.problem = problem;
   const { request } = context.arrival;
-  const { matched } = context.trace;
-  const dialect = matched?.site.preset?.dialect ?? problemJson;
+  const site = match?.site ?? context.trace.matched?.site ?? null;
+  const dialect = site?.preset?.dialect ?? problemJson;
   const { status, contentType, body, headers: own } = dialect(problem, context);
 
   const headers = new Headers({
@@ -36,7 +36,7 @@ export function refuse(error: unknown, match: Match | null, context: RequestFact
     "x-request-id": context.requestId,
   });
   if (contentType === "") headers.delete("content-type");
-  const challenge = dialect === problemJson ? challengeOf(problem, matched?.site.name ?? null) : null;
+  const challenge = dialect === problemJson ? challengeOf(problem, site?.name ?? null) : null;
   if (challenge !== null) headers.set("www-authenticate", challenge);
   if (status === 405) headers.set("allow", (problem.details.allow ?? []).join(", "));
   if (problem.status === 429 || problem.status === 503) headers.set("retry-after", retryAfter(problem));

@@ -34,4 +34,5 @@ export const ANSWER_NAMES = [
 ] as const;
 export type AnswerName = (typeof ANSWER_NAMES)[number];
 
-export type Answers = Readonly<Record<AnswerName, Answer>>;
+/** Those of a Worker; one that only guards has few. */
+export type Answers = Readonly<Partial<Record<AnswerName, Answer>>>;

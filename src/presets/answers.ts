@@ -6,9 +6,9 @@ import { nekohubAnswers } from "./nekohub/issue.ts";
 import { newApiAnswers } from "./new-api/issue.ts";
 import { newApiCurrentAnswers } from "./new-api-current/issue.ts";
 
-export const ANSWERS = {
+export const ANSWERS: Answers = {
   ...cloudreveAnswers,
   ...nekohubAnswers,
   ...newApiAnswers,
   ...newApiCurrentAnswers,
-} as unknown as Answers;
+};

@@ -5,6 +5,7 @@ import { base64url, SignJWT } from "jose";
 import { createApp } from "../../../src/app.ts";
 import { mintApiKey, mintPat, mintSessionCookie } from "../../../src/crypto/credential-format.ts";
 import { storedDigests } from "../../../src/crypto/digest.ts";
+import { IDENTITY, type Identity } from "../../../src/identity.ts";
 import {
   createWrites,
   type NewCredential,
@@ -97,16 +98,23 @@ export interface GatewayOptions {
   readonly vars?: Readonly<Record<string, unknown>>;
   /** `null`: none bound. */
   readonly kv?: KVNamespace | null;
+  /** `null`: a Worker that only guards. */
+  readonly identity?: Identity | null;
   readonly origin?: (request: Request) => Promise<Response> | Response;
 }
 
 /** An isolate of its own: nothing is shared with another gateway but D1 and KV. */
-export function startGateway({ vars = {}, kv = KV, origin }: GatewayOptions = {}): Gateway {
+export function startGateway({
+  vars = {},
+  kv = KV,
+  identity = IDENTITY,
+  origin,
+}: GatewayOptions = {}): Gateway {
   const received: Request[] = [];
   const faults: Faults = { d1: "well", kv: "well" };
   const counts: Counts = { d1: 0, kv: 0 };
   const pending: ExecutionContext[] = [];
-  const app = createApp();
+  const app = createApp(identity);
 
   async function through<T>(store: keyof Faults, work: () => Promise<T>): Promise<T> {
     counts[store] += 1;

@@ -44,6 +44,7 @@ const codeOf = (rules: Partial<CredentialRules>, sent: Sent, search = "", route:
 const found = (kind: Credential["kind"], value: string, claimedUserId: string | null = null) => ({
   kind,
   value,
+  suffix: null,
   claimedUserId,
 });
 
