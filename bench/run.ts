@@ -67,6 +67,7 @@ async function main(directory: string): Promise<void> {
     honoJwt: await bundle("./peers/hono-jwt.ts", join(directory, "hono-jwt")),
     honoJwtSigned: await bundle("./peers/hono-jwt-signed.ts", join(directory, "hono-jwt-signed")),
     postern: await bundle("../src/index.ts", join(directory, "postern")),
+    edge: await bundle("../src/edge.ts", join(directory, "edge")),
   };
   const origin = await startNode(program("./origin.ts"), []);
   const shop: Workshop = { directory, originPort: origin.port, secrets: newSecrets(), bundles };
@@ -91,7 +92,13 @@ async function main(directory: string): Promise<void> {
   await stop(few.store);
   const keys = options.keys ? await measureKeys(shop, limits) : null;
 
-  const result = report({ requests, keys, startUp, bundle: bundles.postern, limits });
+  const result = report({
+    requests,
+    keys,
+    startUp,
+    bundles: { whole: bundles.postern, edge: bundles.edge },
+    limits,
+  });
   if (options.json) console.log(JSON.stringify(result, null, 2));
   else printReport(result);
   if (options.strict && result.budgets.some(({ isMet }) => !isMet)) process.exitCode = 1;

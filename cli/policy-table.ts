@@ -52,7 +52,7 @@ function row(site: Site, route: Route): readonly string[] {
   return [
     methodsOf(route),
     site.basePath + route.path,
-    route.auth,
+    route.isUnknown ? "404" : route.auth,
     route.accept.join(" ") || "-",
     isAsked && site.revocation === "feed" ? `${route.freshnessSeconds} s` : "-",
     route.mode,
@@ -70,7 +70,7 @@ function methodsOf(route: Route): string {
 }
 
 function demandsOf(site: Site, route: Route): readonly string[] {
-  const demands: string[] = [];
+  const demands: string[] = route.answer === null ? [] : ["answered here"];
   const list = (label: string, values: readonly string[]) => {
     if (values.length > 0) demands.push(`${label} ${values.join(" ")}`);
   };
