@@ -195,7 +195,7 @@ function reportSharedAdminToken(seen: ReadonlyMap<string, string>, issues: Issue
     if (name === ADMIN_TOKEN) continue;
     // The secret itself, or a value of a list.
     const isShared =
-      text.trim() === token || text.split(/[\s,]+/).some((entry) => entry.endsWith(`:${token}`));
+      text.trim() === token || text.split(/[\s,]+/).some((entry) => entry === token || entry.endsWith(`:${token}`));
     if (isShared)
       issues.add(ADMIN_TOKEN, `is also the secret ${name}, which others may know: make another one`);
   }
@@ -221,9 +221,12 @@ function reportSentSecrets(sources: readonly SiteSource[], issues: Issues): void
   }
 }
 
-/** Whether anything but JWTs is accepted anywhere. */
+/** Whether anything but JWTs is looked up anywhere. */
 function acceptsStored(sites: readonly Site[]): boolean {
-  return sites.some(({ routes }) => routes.some(({ accept }) => accept.some((kind) => kind !== "jwt")));
+  return sites.some(
+    ({ users, routes }) =>
+      users === "required" && routes.some(({ accept }) => accept.some((kind) => kind !== "jwt")),
+  );
 }
 
 /** @param own what access tokens are signed with, where any are */

@@ -40,6 +40,7 @@ export function compileJwtIssuer(
     keys,
     issuer: given.issuer,
     audience: typeof given.audience === "string" ? [given.audience] : given.audience,
+    ...(preset?.rename !== undefined && { rename: preset.rename }),
     interpret: preset?.interpret ?? null,
     require: Object.entries(given.require ?? {}),
     clockToleranceSeconds: given.clock_tolerance_seconds ?? DEFAULT_CLOCK_TOLERANCE_SECONDS,

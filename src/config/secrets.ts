@@ -44,6 +44,8 @@ export type SecretNeed =
     }
   | { readonly name: string; readonly kind: "public_key"; readonly algorithms: readonly PublicKeyAlgorithm[] }
   | { readonly name: string; readonly kind: "header" }
+  /** Keys of callers, separated by commas or line breaks. */
+  | { readonly name: string; readonly kind: "api_keys" }
   /** Never required. */
   | { readonly name: string; readonly kind: "admin_token" };
 

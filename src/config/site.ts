@@ -92,6 +92,7 @@ export function compileSite(
     originHeaders,
     realm,
     preset,
+    isCaseSensitive: source.preset?.isCaseSensitive ?? false,
     ladder,
     users,
     revocation,
@@ -135,6 +136,12 @@ function checkPreset({ preset, values, jwt, isGiven, failed, keyOf }: SiteSource
     if (isGiven(name)) {
       issues.add(keyOf(name), `is what the preset ${preset.name} says itself: leave it out`);
     }
+  }
+  if (isGiven("base_path")) {
+    issues.add(
+      keyOf("base_path"),
+      `does not go with a preset, whose clients know paths of a host: name one in hosts`,
+    );
   }
   if (values.issue === true && !preset.canIssue) {
     issues.add(keyOf("issue"), `is not possible with the preset ${preset.name}: leave it out`);

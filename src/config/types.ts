@@ -105,6 +105,8 @@ export interface Site {
   readonly realm: Realm;
   /** The system whose clients call here; `null`: none in particular. */
   readonly preset: PresetRules | null;
+  /** Whether the origin's paths differ by case. Then a path that differs from its row in it is no path of the site. */
+  readonly isCaseSensitive: boolean;
   /** Lowest first. */
   readonly ladder: readonly string[];
   /** What a principal without a role of the ladder counts as: the lowest step. */
@@ -157,6 +159,8 @@ export interface JwtIssuer {
   readonly maxLifetimeSeconds: number;
   /** Accepted `typ` header values, lower-case without `application/`; tokens without `typ` pass if it holds `""`. */
   readonly types: readonly string[];
+  /** The claims under the names that `claims` has, where a preset's tokens spell them otherwise; `null`: they contradict each other. */
+  readonly rename?: (claims: Claims) => Claims | null;
   /** A preset's own reading of claims that are good so far; `null`: none. */
   readonly interpret: ((claims: Claims, facts: TokenFacts) => FactsOrReason) | null;
   readonly claims: {

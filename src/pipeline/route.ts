@@ -84,6 +84,9 @@ export function matchRoute(index: RouteIndex, arrival: Arrival, trace: Trace): M
   const route = findRoute(table, folded, arrival);
   trace.route = route.key;
   trace.matched = { site: table.site, route };
+  if (table.site.isCaseSensitive && folded !== arrival.path) {
+    refuseOtherCase(route.path, arrival.path.slice(table.basePath.length));
+  }
   if (route.isUnknown) throw new Problem("route_not_found", "the preset knows no such path");
   refuseAmbiguity(arrival.ambiguities & ~route.allow);
 
@@ -93,6 +96,19 @@ export function matchRoute(index: RouteIndex, arrival: Arrival, trace: Trace): M
   // Never forwarded, relaxed or not: some would read `//host/path` as a URL without scheme.
   if (forwardPath.startsWith("//")) throw new Problem("path_ambiguous", "empty first segment");
   return { site: table.site, route, forwardPath };
+}
+
+/**
+ * An origin that tells `/Self` from `/self` may have another resource there, behind a row for any segment, with other
+ * demands than the row that was found.
+ */
+function refuseOtherCase(pattern: string, path: string): void {
+  const written = pattern.split("/");
+  const sent = path.split("/");
+  for (const [index, segment] of written.entries()) {
+    if (segment === "*" || segment === "" || segment.startsWith(":") || segment === sent[index]) continue;
+    throw new Problem("route_not_found", "the path differs in case from its row");
+  }
 }
 
 function refuseAmbiguity(bits: number): void {

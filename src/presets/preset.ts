@@ -58,6 +58,10 @@ export interface PresetRules {
   readonly restrict: (principal: Principal, credential: Credential, route: Route) => void;
   /** API keys that stand in the configuration; the digest (hex SHA-256) of each. */
   readonly configuredKeys: ReadonlySet<string>;
+  /** What whoever holds one of them may do. */
+  readonly keyRights?: { readonly role: string; readonly permissions: readonly string[] };
+  /** Rights that follow from a role, beside those that its holder was given. */
+  readonly rightsOf?: (principal: Principal) => Principal;
 }
 
 /** A row of a preset's table: what a level of access means for the pipeline. */
@@ -83,11 +87,14 @@ export interface PresetJwt {
   };
   /** From what is configured to what signs. */
   readonly deriveKey?: (secret: Uint8Array) => Uint8Array;
+  readonly rename?: NonNullable<JwtIssuer["rename"]>;
   readonly interpret: JwtIssuer["interpret"];
 }
 
 export interface Preset {
   readonly name: PresetName;
+  /** Whether its router tells `/Self` from `/self`. */
+  readonly isCaseSensitive: boolean;
   /** Whether Postern can stand in for the system's own sign-in. */
   readonly canIssue: boolean;
   /** What the site says where its table does not. */

@@ -83,6 +83,7 @@ export function aSite(routes: readonly Route[], changes: Partial<Site> = {}): Si
     originHeaders: [],
     realm: TEST_REALM,
     preset: null,
+    isCaseSensitive: false,
     ladder: ["public", "user", "admin", "root"],
     users: "required",
     revocation: "feed",

@@ -464,3 +464,34 @@ describe("cost", () => {
     expect(reads(2000)).toBe(reads(2));
   });
 });
+
+describe("an origin whose paths differ by case", () => {
+  const rows = ["/api/user/self", "/api/user/:id", "/api/user/", "/api/files/*", "/*"];
+  const found = (target: string, isCaseSensitive: boolean) => {
+    const site = config(rows, { isCaseSensitive });
+    try {
+      return match(site, to(target)).route.key;
+    } catch {
+      return problemOf(() => match(site, to(target))).code;
+    }
+  };
+
+  it.each([
+    ["/api/user/self", "/api/user/self"],
+    ["/api/user/self/", "/api/user/self"],
+    ["/api/user/7aB", "/api/user/:id"],
+    ["/api/files/A/B.TXT", "/api/files/*"],
+    ["/Home", "/*"],
+    ["/api/user/Self", "route_not_found"],
+    ["/api/User/self", "route_not_found"],
+    ["/API/user/7", "route_not_found"],
+    ["/Api/files/x", "route_not_found"],
+    ["/api/user/sel%46", "route_not_found"],
+  ])("is asked for %s only by the row as written: %s", (target, expected) => {
+    expect(found(target, true)).toBe(expected);
+  });
+
+  it("changes nothing elsewhere", () => {
+    expect(found("/API/user/Self", false)).toBe("/api/user/self");
+  });
+});
