@@ -5,6 +5,8 @@ import { numberOf, openSqlite, type SqlRow, textOf, textOrNull } from "./sqlite.
 
 const ROLES: Readonly<Record<number, string>> = { 0: "public", 1: "user", 10: "admin", 100: "root" };
 const ENABLED = 1;
+/** Enabled, expired, exhausted; 2 is disabled. */
+const STILL_KNOWN: readonly number[] = [ENABLED, 3, 4];
 /** `expired_time` of a token that never expires. */
 const NEVER = -1;
 
@@ -100,8 +102,8 @@ function keyOf(row: SqlRow, realm: string): ImportInput {
     user: textOf(row.user_id),
     name: textOrNull(row.name),
     key: `sk-${textOf(row.key).replace(/^sk-/, "")}`,
-    // Expired and exhausted ones come in disabled as well; the attribute says which it was.
-    status: status === ENABLED ? "active" : "disabled",
+    // What is expired or exhausted may still ask about itself: the attribute says so to the presets.
+    status: STILL_KNOWN.includes(status) ? "active" : "disabled",
     expires_at: expires === NEVER ? null : expires,
     ip_allow: textOf(row.allow_ips)
       .split("\n")

@@ -343,7 +343,8 @@ describe("the SQLite file of New API", { timeout: TIMEOUT_MS }, () => {
  192.168.0.0/16,', 0, 'vip', NULL),
         (11, 1, 'sk-${TOKEN_KEY}2', 4, 'used up', 1700000002, 0, 1790000000, 0, 1, 0, '', NULL, 0, '', NULL),
         (12, 1, 'deleted-deleted-deleted', 1, 'x', 1, 0, -1, 0, 0, 0, '', '', 0, '', '2026-01-01 00:00:00'),
-        (13, 3, 'of-a-deleted-user-of-a-deleted', 1, 'x', 1, 0, -1, 0, 0, 0, '', '', 0, '', NULL);`);
+        (13, 3, 'of-a-deleted-user-of-a-deleted', 1, 'x', 1, 0, -1, 0, 0, 0, '', '', 0, '', NULL),
+        (14, 1, 'sk-${TOKEN_KEY}3', 2, 'switched off', 1700000000, 0, -1, 0, 1, 0, '', '', 0, '', NULL);`);
     database.close();
     return file;
   }
@@ -354,7 +355,7 @@ describe("the SQLite file of New API", { timeout: TIMEOUT_MS }, () => {
     expect({ status, stderr }).toEqual({ status: 0, stderr: "" });
     expect(stdout.split("\n")).toEqual([
       "Users:         2 added, 0 already there",
-      "Keys and PATs: 3 added, 0 already there",
+      "Keys and PATs: 4 added, 0 already there",
       "Left out:      1 deleted users",
       "Left out:      2 deleted tokens, or tokens of deleted users",
       "",
@@ -376,7 +377,7 @@ describe("the SQLite file of New API", { timeout: TIMEOUT_MS }, () => {
     expect(items).toMatchObject([
       {
         name: "used up",
-        status: "disabled",
+        status: "active",
         expires_at: 1_790_000_000,
         ip_allow: [],
         attributes: { status: 4, unlimited_quota: true },
@@ -394,6 +395,7 @@ describe("the SQLite file of New API", { timeout: TIMEOUT_MS }, () => {
           model_limits: ["gpt-4o", "o3"],
         },
       },
+      { name: "switched off", status: "disabled", attributes: { status: 2 } },
     ]);
     const pat = await fetch(`${dev.address}/llm/x`, {
       headers: { authorization: `Bearer ${TOKEN}`, "new-api-user": "1" },
