@@ -18,6 +18,7 @@ export function standIn(need: SecretNeed): string | undefined {
     case "public_key":
       return publicKey(need.algorithms[0] ?? "");
     case "header":
+    case "api_keys":
       return randomBytes(16).toString("base64url");
     case "admin_token":
       return undefined; // nobody needs one

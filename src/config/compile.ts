@@ -195,7 +195,8 @@ function reportSharedAdminToken(seen: ReadonlyMap<string, string>, issues: Issue
     if (name === ADMIN_TOKEN) continue;
     // The secret itself, or a value of a list.
     const isShared =
-      text.trim() === token || text.split(/[\s,]+/).some((entry) => entry === token || entry.endsWith(`:${token}`));
+      text.trim() === token ||
+      text.split(/[\s,]+/).some((entry) => entry === token || entry.endsWith(`:${token}`));
     if (isShared)
       issues.add(ADMIN_TOKEN, `is also the secret ${name}, which others may know: make another one`);
   }

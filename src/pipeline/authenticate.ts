@@ -34,8 +34,9 @@ export async function authenticate(
   if (!route.accept.includes(kind)) return refuseOrForget({ reason: "kind_not_accepted" }, kind, match);
   const verdict = await context.runtime.verifiers[kind](credential, match, context);
   if (verdict.kind === "reject") return refuseOrForget(verdict, kind, match);
-  const { principal } = verdict;
-  match.site.preset?.restrict(principal, credential, route);
+  const { preset } = match.site;
+  const principal = preset?.rightsOf?.(verdict.principal) ?? verdict.principal;
+  preset?.restrict(principal, credential, route);
   trace.principalId = principal.id;
   trace.credentialId = principal.credential.id;
   context.runtime.lastUse.note(principal, context.nowSeconds, context.background);
@@ -45,10 +46,11 @@ export async function authenticate(
 function refuseOrForget(
   { reason, about }: Omit<Extract<Verdict, { kind: "reject" }>, "kind">,
   kind: CredentialKind,
-  { site, route }: Match,
+  { site: { credentials, preset }, route }: Match,
 ): null {
-  const mayForget = route.auth === "optional" && site.credentials.onInvalid === "anonymous";
-  if (mayForget && !site.preset?.unforgivable.includes(reason)) return null;
+  const mayForget = route.auth === "optional" && credentials.onInvalid === "anonymous";
+  const isUnforgivable = preset?.unforgivable.includes(reason) || preset?.unforgivableKinds?.includes(kind);
+  if (mayForget && !isUnforgivable) return null;
   throw new Problem("credential_invalid", `${kind}: ${reason}`, {
     reject: reason,
     ...(about !== undefined && { about }),

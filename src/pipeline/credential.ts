@@ -126,7 +126,7 @@ function removeAsPreset(
   { route, site }: Match,
   { arrival, trace }: RequestContext,
 ): string {
-  const { forwardCredential, userHeader } = site.credentials;
+  const { forwardCredential, userHeader, cookies } = site.credentials;
   if (forwardCredential && (route.auth === "none" || (principal === null && trace.observed !== null))) {
     return arrival.search;
   }
@@ -139,6 +139,8 @@ function removeAsPreset(
     else if (place.in === "subprotocol") removeSubprotocol(headers, place.name);
     else if (!preset.isForeign(place, headers.get(place.name) ?? "")) headers.delete(place.name);
   }
+  // The cookie of the realm's own sign-in, which the preset need not know of.
+  if (kept?.in !== "cookie") removeCookies(headers, cookies);
   const kind = principal?.credential.kind;
   if (userHeader !== null && (kept === null || (kind !== "pat" && kind !== "session")))
     headers.delete(userHeader);

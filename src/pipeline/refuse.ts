@@ -41,7 +41,8 @@ export function refuse(error: unknown, match: Match | null, context: RequestFact
   if (status === 405) headers.set("allow", (problem.details.allow ?? []).join(", "));
   if (problem.status === 429 || problem.status === 503) headers.set("retry-after", retryAfter(problem));
   if (match !== null && match.site.cors !== null) addCorsHeaders(headers, match, request);
-  return new Response(request.method === "HEAD" ? null : body, { status, headers });
+  // An empty text would be given a type.
+  return new Response(request.method === "HEAD" || body === "" ? null : body, { status, headers });
 }
 
 /** RFC 9457 §3.1, with `code` and `requestId` as extension members. */

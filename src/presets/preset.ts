@@ -52,6 +52,8 @@ export interface PresetRules {
   readonly dialect: Dialect | null;
   /** Reasons that are refused on every route that looks at credentials, `on_invalid = "anonymous"` or not. */
   readonly unforgivable: readonly RejectReason[];
+  /** The same for any reason, by kind. */
+  readonly unforgivableKinds?: readonly CredentialKind[];
   /** A further look at a stored credential that is otherwise good; `null`: nothing against it. */
   readonly rejectRecord: (record: CredentialRecord, route: Route) => RejectReason | null;
   /** What the credential's own additions demand of its owner, after authorization. @throws Problem */

@@ -41,6 +41,17 @@ export type Advance =
   /** Ended, run out, revoked, or its user may not sign in. */
   | { readonly kind: "dead" };
 
+export interface SessionFate {
+  readonly realm: string;
+  readonly userId: string;
+  readonly isEnded: boolean;
+  readonly counter: number;
+  /** When it runs out if it is not refreshed. */
+  readonly endsAtSeconds: number;
+  /** `deleted` also where there is no such user. */
+  readonly ownerStatus: "active" | "disabled" | "pending" | "deleted";
+}
+
 export interface SessionChains {
   /**
    * Presents a refresh token. The current one advances the session; the one before it is answered again within the
@@ -54,11 +65,13 @@ export interface SessionChains {
     times: {
       readonly nowSeconds: number;
       readonly denyUntilSeconds: number;
-      /** How long the one before counts; `REFRESH_GRACE_SECONDS` unless given. */
+      /** How long the one before counts; `REFRESH_GRACE_SECONDS` unless given. Negative: not at all. */
       readonly graceSeconds?: number;
     },
     audit: (action: "session.refresh_repeated" | "session.refresh_reused") => AuditEntry,
   ): Promise<Advance>;
+  /** What has become of a session, as long as there is a row of it: for systems that say how it ended. Changes nothing. */
+  fate(sessionId: string): Promise<SessionFate | null>;
   /** The session if this is its current refresh token and it could be used now. Changes nothing. */
   peek(presented: PresentedRefresh, nowSeconds: number): Promise<LiveSession | null>;
 }
@@ -76,6 +89,18 @@ const Row = v.object({
   issuedAtSeconds: v.number(),
 });
 type Row = v.InferOutput<typeof Row>;
+
+const FateRow = v.object({
+  realm: v.string(),
+  userId: v.string(),
+  isEnded: v.pipe(
+    v.number(),
+    v.transform((truth) => truth === 1),
+  ),
+  counter: v.number(),
+  endsAtSeconds: v.number(),
+  ownerStatus: v.picklist(["active", "disabled", "pending", "deleted"]),
+});
 
 export function createSessionChains(database: D1Database): SessionChains {
   const read = (presented: PresentedRefresh, nowSeconds: number, graceSeconds: number) => {
@@ -156,6 +181,16 @@ export function createSessionChains(database: D1Database): SessionChains {
           return { kind: "live", session, isRepeated: !isAdvanced };
         }
       }
+    },
+
+    async fate(sessionId) {
+      const [[found]] = await runBatch(database, [
+        sql`SELECT sessions.realm AS realm, sessions.user_id AS userId, sessions.status <> 'active' AS isEnded, counter,
+            MIN(expires_at_seconds, idle_expires_at_seconds) AS endsAtSeconds, COALESCE(users.status, 'deleted') AS ownerStatus
+          FROM sessions LEFT JOIN users ON users.realm = sessions.realm AND users.id = sessions.user_id
+          WHERE sessions.id = ${sessionId} AND sessions.kind = 'token'`,
+      ]);
+      return found === undefined ? null : v.parse(FateRow, found);
     },
 
     async peek(presented, nowSeconds) {

@@ -165,7 +165,9 @@ export function createJwtVerifier(deps: JwtVerifierDeps): Verifier {
   };
 }
 
-function readFactsOf(claims: Claims, issuer: JwtIssuer, nowSeconds: number): FactsOrReason {
+function readFactsOf(signed: Claims, issuer: JwtIssuer, nowSeconds: number): FactsOrReason {
+  const claims = issuer.rename === undefined ? signed : issuer.rename(signed);
+  if (claims === null) return { reason: "claim" };
   const read = readFacts(claims, issuer, nowSeconds);
   return "reason" in read || issuer.interpret === null ? read : issuer.interpret(claims, read.facts);
 }

@@ -4,6 +4,7 @@ import type { Preset } from "../preset.ts";
 export const newApi: Preset = {
   name: "new-api",
   canIssue: true,
+  isCaseSensitive: true,
   defaults: () => ({}),
   jwt: null,
   levels: { none: { auth: "none" } },

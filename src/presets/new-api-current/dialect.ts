@@ -1,0 +1,149 @@
+// Problems as the current New API says them: a status that means what it says, and a code.
+import type { RequestFacts } from "../../context.ts";
+import { PROBLEMS, type Problem } from "../../problem.ts";
+import type { Dialect, Rendered } from "../preset.ts";
+import { refreshCookie } from "./cookie.ts";
+import { isKeyRoute } from "./read.ts";
+
+const JSON_TYPE = "application/json; charset=utf-8";
+const NOT_ACCEPTED = "AUTH_UNAUTHORIZED";
+
+export const dialect: Dialect = (problem, facts) => {
+  if (problem.code === "route_not_found") return atNothing(problem, facts);
+  const route = facts.trace.matched?.route ?? null;
+  if (route !== null && isKeyRoute(route))
+    return route.takesExpiredKeys ? atKey(problem) : atRelay(problem, facts);
+  const answer = route?.answer ?? null;
+  if (answer === "new-api-current.login" || answer === "new-api.token") return atSignIn(problem, facts);
+  const isRenewal = answer === "new-api-current.refresh" || answer === "new-api-current.logout";
+  return isRenewal ? atRenewal(problem, facts) : atGate(problem, facts);
+};
+
+function atSignIn(problem: Problem, facts: RequestFacts): Rendered {
+  switch (problem.code) {
+    case "sign_in_failed":
+      return said(200, {
+        message: "Username or password is incorrect, or user has been banned",
+        success: false,
+      });
+    case "input_invalid":
+    case "request_malformed":
+    case "content_type_unsupported":
+    case "content_too_large":
+      return said(200, { message: "Invalid parameters", success: false });
+    default:
+      return atGate(problem, facts);
+  }
+}
+
+const STATUS_TEXTS: Readonly<Record<number, string>> = {
+  401: "Unauthorized",
+  403: "Forbidden",
+  409: "Conflict",
+};
+
+/** A 401 takes the cookie away: a page must not try again with it. */
+function atRenewal(problem: Problem, facts: RequestFacts): Rendered {
+  const { status } = problem;
+  const text = STATUS_TEXTS[status];
+  const site = facts.trace.matched?.site;
+  if (text === undefined || site === undefined) return atGate(problem, facts);
+  const rendered = said(status, { success: false, code: codeOf(problem, facts), message: text });
+  if (status !== 401) return rendered;
+  return { ...rendered, headers: { "set-cookie": refreshCookie(site, "", 0, facts.arrival.scheme) } };
+}
+
+function atGate(problem: Problem, facts: RequestFacts): Rendered {
+  // As a counter before everything else answers.
+  if (problem.status === 429) return { status: 429, contentType: "", body: "" };
+  const code = codeOf(problem, facts);
+  return said(problem.status, { code, message: messageOf(code, problem), success: false });
+}
+
+function codeOf(problem: Problem, { trace }: RequestFacts): string {
+  const { reject } = problem.details;
+  switch (problem.code) {
+    case "credential_missing":
+    case "credential_conflict":
+    case "sign_in_failed":
+      return NOT_ACCEPTED;
+    case "credential_invalid":
+      if (trace.credentialKind === "pat")
+        return reject === "owner_inactive" ? "AUTH_USER_DISABLED" : NOT_ACCEPTED;
+      if (reject === "expired") return "AUTH_TOKEN_EXPIRED";
+      return reject === "revoked" || reject === "owner_inactive" ? "AUTH_SESSION_REVOKED" : NOT_ACCEPTED;
+    case "permission_denied":
+      if (reject === "cross_site") return "AUTH_ORIGIN_FORBIDDEN";
+      return reject === "kind_not_accepted" ? "AUTH_SESSION_REQUIRED" : "AUTH_INSUFFICIENT_PRIVILEGE";
+    case "role_insufficient":
+    case "scope_insufficient":
+      return "AUTH_INSUFFICIENT_PRIVILEGE";
+    case "changed_meanwhile":
+      return "AUTH_SESSION_MISMATCH";
+    default:
+      return "AUTH_INTERNAL_ERROR";
+  }
+}
+
+const MESSAGES: Readonly<Record<string, string>> = {
+  AUTH_USER_DISABLED: "User has been banned",
+  AUTH_INSUFFICIENT_PRIVILEGE: "Unauthorized, insufficient privileges",
+  AUTH_SESSION_REQUIRED: "Forbidden",
+  AUTH_ORIGIN_FORBIDDEN: "Forbidden",
+  AUTH_SESSION_MISMATCH: "Conflict",
+};
+
+function messageOf(code: string, { status, code: problem }: Problem): string {
+  return MESSAGES[code] ?? (status === 401 ? "Unauthorized, invalid access token" : PROBLEMS[problem].title);
+}
+
+/** The words of the original for a path that it does not have. */
+function atNothing(problem: Problem, { arrival }: RequestFacts): Rendered {
+  const message = `Invalid URL (${arrival.method} ${arrival.path})`;
+  return said(problem.status, { error: { message, type: "invalid_request_error", param: "", code: "" } });
+}
+
+/** Where keys ask about themselves. */
+function atKey(problem: Problem): Rendered {
+  if (problem.status === 429) return { status: 429, contentType: "", body: "" };
+  const { reject } = problem.details;
+  if (problem.code === "credential_missing")
+    return said(401, { message: "Token not provided", success: false });
+  if (problem.status !== 401)
+    return said(problem.status, { message: PROBLEMS[problem.code].title, success: false });
+  if (reject === "owner_inactive") return said(403, { message: "User has been banned", success: false });
+  const message = reject === "disabled" ? "This token status is unavailable" : "Invalid token";
+  return said(401, { message, success: false });
+}
+
+function atRelay(problem: Problem, { requestId }: RequestFacts): Rendered {
+  const error = (status: number, text: string, code = "") => ({
+    ...said(status, {
+      error: { code, message: `${text} (request id: ${requestId})`, type: "new_api_error" },
+    }),
+    headers: { "x-oneapi-request-id": requestId },
+  });
+  switch (problem.code) {
+    case "credential_invalid":
+      if (problem.details.reject === "address") {
+        return error(403, "您的 IP 不在令牌允许访问的列表中", "access_denied");
+      }
+      if (problem.details.reject === "owner_inactive") return error(403, "User has been banned");
+      return error(401, "Invalid token");
+    case "credential_missing":
+    case "credential_conflict":
+      return error(401, "Invalid token");
+    case "role_insufficient":
+      return error(403, "普通用户不支持指定渠道");
+    case "input_invalid":
+      return error(400, "Invalid channel ID");
+    default:
+      return error(problem.status, PROBLEMS[problem.code].title);
+  }
+}
+
+const said = (status: number, body: object): Rendered => ({
+  status,
+  contentType: JSON_TYPE,
+  body: JSON.stringify(body),
+});
