@@ -4,6 +4,7 @@ import type { Preset } from "../preset.ts";
 export const cloudreve: Preset = {
   name: "cloudreve",
   canIssue: true,
+  isCaseSensitive: true,
   defaults: () => ({}),
   jwt: null,
   levels: { none: { auth: "none" } },
