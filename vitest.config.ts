@@ -4,6 +4,8 @@ import { defineConfig } from "vitest/config";
 // Two projects. "worker" runs inside workerd with its own D1 and KV; "node" drives real processes from outside.
 export default defineConfig({
   test: {
+    // One log line a request is for whoever looks into a failure.
+    silent: "passed-only",
     projects: [
       {
         plugins: [
