@@ -5,7 +5,7 @@ import type { Scope } from "../config/scope.ts";
 import type { CredentialRules, JwtIssuer, Route } from "../config/types.ts";
 import type { RequestFacts } from "../context.ts";
 import type { Problem } from "../problem.ts";
-import type { CredentialRecord } from "../records/types.ts";
+import type { CredentialRecord, Finding } from "../records/types.ts";
 import type { Arrival, Credential, CredentialKind, Principal, RejectReason } from "../types.ts";
 import type { AnswerName } from "./answer.ts";
 
@@ -93,6 +93,31 @@ export interface PresetJwt {
   readonly interpret: JwtIssuer["interpret"];
 }
 
+/**
+ * What the origin is asked about a credential: a GET of this path with these headers, and nothing else of the client's
+ * request but its address. What the answer depends on is here, and is the key under which it is remembered.
+ */
+export interface Inquiry {
+  readonly path: string;
+  /** Names in lower case. */
+  readonly headers: Readonly<Record<string, string>>;
+  /** Whether the answer depends on the client's address; then it holds for that one alone. */
+  readonly isByAddress: boolean;
+  /**
+   * What an answer means. The body is one JSON object. `null`: it is none that this system gives about a credential,
+   * which is an outage and refuses nobody for good.
+   */
+  readonly conclude: (status: number, body: Readonly<Record<string, unknown>>) => Finding | null;
+}
+
+/** How the origin of a preset's site can be asked about credentials that only it knows. Pure. */
+export interface Introspection {
+  /** Kinds it can be asked about. JWTs are verified before. */
+  readonly kinds: readonly CredentialKind[];
+  /** `null`: by its form, no credential of this system; the origin is not asked. */
+  readonly inquire: (credential: Credential, route: Route, rules: CredentialRules) => Inquiry | null;
+}
+
 export interface Preset {
   readonly name: PresetName;
   /** Whether its router tells `/Self` from `/self`. */
@@ -117,6 +142,8 @@ export interface Preset {
     readonly cookie: string | undefined;
   };
   readonly compile: (site: PresetSite, scope: Scope) => PresetRules;
+  /** Of sites that say `introspect = true`; absent: there is nothing to ask. */
+  readonly introspection?: Introspection;
 }
 
 /** What a preset compiles its rules from. */

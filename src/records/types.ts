@@ -1,4 +1,5 @@
 // What a request must know about users and credentials, and how old that knowledge may be. No I/O here.
+import type { RejectReason } from "../types.ts";
 
 /** Names a thing whose change makes a record stale. Built only by the functions in `subjects.ts`. */
 export type Subject = string;
@@ -83,3 +84,19 @@ export interface Records {
   /** How far this isolate has followed the change feed, and as of when; `null` before its first read. */
   followed(): { readonly epoch: string; readonly head: number; readonly asOfMs: number } | null;
 }
+
+/** Whose a credential is, as the origin says. */
+export interface FoundUser {
+  readonly id: string;
+  readonly name: string | null;
+  /** One step of the site's ladder; anything else grants nothing. */
+  readonly role: string;
+  readonly permissions: readonly string[];
+  readonly attributes: Readonly<Record<string, unknown>>;
+}
+
+/** What the origin says of a credential that it was asked about. Facts, never a verdict. */
+export type Finding =
+  /** `user` is `null` where it does not say whose it is. */
+  | { readonly kind: "known"; readonly user: FoundUser | null }
+  | { readonly kind: "rejected"; readonly reason: RejectReason };
