@@ -29,10 +29,11 @@ export function compileCors(
       issues.add(`${key}.allow_credentials`, 'does not go with allow_origins = ["*"]: list the origins');
     }
   }
-  for (const name of ["allow_headers", "expose_headers"] as const) {
-    if (given[name]?.includes("*"))
-      issues.add(`${key}.${name}`, 'must list header names: "*" does not cover Authorization');
+  if (given.allow_headers?.includes("*") && given.allow_credentials === true) {
+    issues.add(`${key}.allow_headers`, 'does not go with allow_credentials as ["*"]: list the names');
   }
+  if (given.expose_headers?.includes("*"))
+    issues.add(`${key}.expose_headers`, 'must list header names: "*" does not cover Authorization');
   const ownHeaders = ["authorization", "content-type", ...credentials.headers];
   return {
     allowOrigins: given.allow_origins,

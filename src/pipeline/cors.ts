@@ -3,6 +3,9 @@ import type { Cors, Site } from "../config/types.ts";
 import type { RequestContext } from "../context.ts";
 import type { Match } from "./route.ts";
 
+/** A list of field names (RFC 9110 §5.1, §5.6.1), and nothing else that could be sent back. */
+const FIELD_NAMES = /^[!#$%&'*+.^_`|~0-9A-Za-z-]+(?: *, *[!#$%&'*+.^_`|~0-9A-Za-z-]+)*$/;
+
 /** Whether a request has the form of a CORS preflight. Says nothing about who sent it. */
 export function isPreflight(request: Request): boolean {
   return (
@@ -47,9 +50,8 @@ export function answerPreflight(match: Match, context: RequestContext): Response
       "access-control-allow-methods",
       cors.allowMethods.includes("*") ? method : cors.allowMethods.join(", "),
     );
-    if (cors.allowHeaders.length > 0) {
-      headers.set("access-control-allow-headers", cors.allowHeaders.join(", "));
-    }
+    const names = permittedHeaders(cors, request.headers.get("access-control-request-headers"));
+    if (names !== "") headers.set("access-control-allow-headers", names);
     if (grantsCredentials(cors, granted)) headers.set("access-control-allow-credentials", "true");
     headers.set("access-control-max-age", String(cors.maxAgeSeconds));
   }
@@ -60,8 +62,8 @@ export function answerPreflight(match: Match, context: RequestContext): Response
  * Adds the CORS headers the site grants to the request's Origin. Changes `headers` in place. Where a site has `cors`
  * its word is the only one: what the origin said about origins and credentials is replaced or removed.
  */
-export function addCorsHeaders(headers: Headers, match: Match, request: Request): void {
-  const { cors } = match.site;
+export function addCorsHeaders(headers: Headers, { site }: Pick<Match, "site">, request: Request): void {
+  const { cors } = site;
   if (cors === null) return;
   addVaryOrigin(headers);
   headers.delete("access-control-allow-origin");
@@ -90,6 +92,12 @@ function grantsCredentials(cors: Cors, granted: string): boolean {
 /** `*` in the list is any method, also where credentials keep a literal `*` from meaning that. */
 function permitsMethod(cors: Cors, method: string): boolean {
   return cors.allowMethods.includes(method) || cors.allowMethods.includes("*");
+}
+
+/** `*` in the list is whatever is asked for: a literal one would not cover Authorization. */
+function permittedHeaders({ allowHeaders }: Cors, requested: string | null): string {
+  if (!allowHeaders.includes("*")) return allowHeaders.join(", ");
+  return requested !== null && FIELD_NAMES.test(requested) ? requested : "";
 }
 
 function addVaryOrigin(headers: Headers): void {

@@ -40,7 +40,8 @@ export function refuse(error: unknown, match: Match | null, context: RequestFact
   if (challenge !== null) headers.set("www-authenticate", challenge);
   if (status === 405) headers.set("allow", (problem.details.allow ?? []).join(", "));
   if (problem.status === 429 || problem.status === 503) headers.set("retry-after", retryAfter(problem));
-  if (match !== null && match.site.cors !== null) addCorsHeaders(headers, match, request);
+  // Also where the site has no such path: its pages are to read that, and not a failure of the network.
+  if (site !== null && site.cors !== null) addCorsHeaders(headers, { site }, request);
   // An empty text would be given a type.
   return new Response(request.method === "HEAD" || body === "" ? null : body, { status, headers });
 }

@@ -36,15 +36,16 @@ export function readBearer({ request }: Arrival, accept: readonly CredentialKind
 
 /**
  * The scheme that decides about a request, which also says how it is refused. Where a route takes both: a Bearer value with
- * exactly two dots is a JWT, and everything else (another scheme, nothing at all) is for API keys. A route that takes
- * neither is one for API keys where there are none.
+ * exactly two dots is a JWT, and everything else (another scheme, a list, nothing at all) is for API keys. A route that
+ * takes neither is one for API keys where there are none.
  *
  * @param field Authorization without blanks around it; `""`: there is none
  */
 export function schemeOf(field: string, accept: readonly CredentialKind[]): "jwt" | "api_key" {
   if (!accept.includes("jwt")) return "api_key";
   if (!accept.includes("api_key")) return "jwt";
-  return hasTwoDots(bearerToken(field) ?? "") ? "jwt" : "api_key";
+  const value = bearerToken(field) ?? "";
+  return hasTwoDots(value) && !value.includes(",") ? "jwt" : "api_key";
 }
 
 /** Not more than two, either. */

@@ -85,6 +85,21 @@ describe("answerPreflight (Fetch standard, CORS protocol)", () => {
     expect(headers?.get("access-control-allow-methods")).toBe("DELETE");
   });
 
+  it.each([
+    ["authorization,x-one", "authorization,x-one"],
+    ["authorization", "authorization"],
+    ["x-one , x-two", "x-one , x-two"],
+    [null, null],
+    ["x-one\tx-two", null],
+    ["x-one; x-two", null],
+    ["x-one,", null],
+    ["", null],
+  ])("reads * for headers as whatever is asked for: %j", (asked, allowed) => {
+    const headers: Record<string, string> = asked === null ? {} : { "access-control-request-headers": asked };
+    const answer = preflight(someCors({ allowHeaders: ["*"] }), headers);
+    expect(answer?.headers.get("access-control-allow-headers")).toBe(allowed);
+  });
+
   it("leaves out empty header lists", () => {
     expect(preflight(someCors({ allowHeaders: [] }))?.headers.has("access-control-allow-headers")).toBe(
       false,
@@ -108,7 +123,7 @@ describe("addCorsHeaders", () => {
     const headers = new Headers(sent);
     const site = aSite([aRoute("/*")], { cors });
     const request = rawRequest("https://a.example/x", origin === null ? {} : { origin });
-    addCorsHeaders(headers, { site, route: aRoute("/*"), forwardPath: "/x" }, request);
+    addCorsHeaders(headers, { site }, request);
     return Object.fromEntries(headers);
   }
 

@@ -3,7 +3,7 @@ import documentation from "../../../docs/errors.md?raw";
 import type { Cors } from "../../../src/config/types.ts";
 import { isObservable, refuse } from "../../../src/pipeline/refuse.ts";
 import { PROBLEMS, Problem, type ProblemCode } from "../../../src/problem.ts";
-import { aConfig, aContext, aRoute, aSite } from "../../support/worker/policy.ts";
+import { aConfig, aContext, aRoute, aSite, rawRequest } from "../../support/worker/policy.ts";
 import { aMatch } from "../../support/worker/upstream.ts";
 
 const CODES = Object.keys(PROBLEMS) as ProblemCode[];
@@ -137,6 +137,14 @@ describe("refuse: CORS", () => {
     expect(grantOf(cors, "https://app.example")).toBe("https://app.example");
     expect(grantOf(cors, "https://evil.example")).toBeNull();
     expect(grantOf(null, "https://app.example")).toBeNull();
+  });
+
+  it("also where the site is known and no route of it", () => {
+    const headers = { origin: "https://app.example" };
+    const context = aContext(aConfig([]), rawRequest("https://a.example/nothing", headers));
+    context.trace.matched = { site: { ...site, cors }, route: null };
+    const response = refuse(new Problem("route_not_found", "x"), null, context);
+    expect(response.headers.get("access-control-allow-origin")).toBe("https://app.example");
   });
 });
 

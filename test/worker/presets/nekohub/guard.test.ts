@@ -102,7 +102,7 @@ const WITH_KEYS: readonly Row[] = [
   ["2.1 in the query", {}, `${ASSETS}?api_key=${KEY}`, "api_key_missing"],
   ["2.1 in a cookie", { cookie: `api_key=${KEY}` }, ASSETS, "api_key_missing"],
   ["2.1 the key twice", { authorization: `Bearer ${KEY}, Bearer ${KEY}` }, ASSETS, "api_key_invalid"],
-  ["2.1 a key behind a JWT", { authorization: `Bearer ${JWT}, Bearer ${KEY}` }, ASSETS, "auth_unauthorized"],
+  ["2.1 a key behind a JWT", { authorization: `Bearer ${JWT}, Bearer ${KEY}` }, ASSETS, "api_key_invalid"],
   ["2.7 me takes JWTs", bearer(JWT), ME, "passes"],
   ["2.6 me takes no key", bearer(KEY), ME, "auth_unauthorized"],
   ["2.6 me without anything", {}, ME, "auth_unauthorized"],
@@ -187,17 +187,25 @@ describe.each([
     const gateway = start({ keys });
     const origin = "https://console.example.org";
     for (const [method, path] of [...OPEN, ...MANAGED, ["GET", ME], ["POST", "/mcp"]] as const) {
-      const headers = { origin, "access-control-request-method": method };
+      const names = "authorization,content-type,x-of-a-client";
+      const asked = { "access-control-request-method": method, "access-control-request-headers": names };
+      const headers = { origin, ...asked };
       const preflight = await gateway.fetch(path, { method: "OPTIONS", headers });
       expect([path, preflight.status]).toEqual([path, 204]);
       expect(preflight.headers.get("access-control-allow-origin")).toBe("*");
       expect(preflight.headers.get("access-control-allow-methods")).toBe(method);
-      expect(preflight.headers.get("access-control-allow-headers")).toContain("authorization");
+      expect(preflight.headers.get("access-control-allow-headers")).toBe(names);
       expect(preflight.headers.get("access-control-allow-credentials")).toBeNull();
     }
-    for (const path of [ASSETS, ME, "/mcp"]) {
-      const refused = await gateway.fetch(path, { headers: { origin } });
-      expect([refused.status, refused.headers.get("access-control-allow-origin")]).toEqual([401, "*"]);
+    for (const [method, path, status] of [
+      ["GET", ASSETS, 401],
+      ["GET", ME, 401],
+      ["GET", "/mcp", 401],
+      ["GET", "/api/v1/nothing", 404],
+      ["PUT", ASSETS, 405],
+    ] as const) {
+      const refused = await gateway.fetch(path, { method, headers: { origin } });
+      expect([refused.status, refused.headers.get("access-control-allow-origin")]).toEqual([status, "*"]);
       expect(refused.headers.get("access-control-expose-headers")).toBeNull();
     }
     expect(gateway.received).toHaveLength(0);
