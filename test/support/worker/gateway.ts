@@ -19,7 +19,7 @@ export const writes = createWrites(DB);
 const text = new TextEncoder();
 const randomBytes = () => crypto.getRandomValues(new Uint8Array(32));
 const tagSecrets = [{ id: "t1", value: randomBytes() }] as const;
-const peppers = [{ id: "p1", value: randomBytes() }] as const;
+export const peppers = [{ id: "p1", value: randomBytes() }] as const;
 export const JWT_SECRET = "a-secret-of-the-tests-that-is-long-enough-1234567890";
 export const JWT_ISSUER = "https://idp.example.com";
 
