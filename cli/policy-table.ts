@@ -43,7 +43,12 @@ function siteTable(site: Site): readonly string[] {
   const rest = site.unmatched === "forward" ? row(site, site.unmatchedRoute) : refusedRow(site);
   return [
     `site ${site.name}: ${place} -> ${originText(site.origin)} (${facts.join(", ")})`,
-    ...aligned([HEADINGS, ...routes.map((route) => row(site, route)), ...(isCovered ? [] : [rest])]),
+    ...aligned([
+      HEADINGS,
+      ...routes.map((route) => row(site, route)),
+      ...(isCovered ? [] : [rest]),
+      ...site.resources.map(({ metadataRoute }) => row({ ...site, basePath: "" }, metadataRoute)),
+    ]),
   ];
 }
 

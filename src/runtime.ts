@@ -5,6 +5,7 @@ import type { Runtime } from "./context.ts";
 import { cutOff } from "./cut-off.ts";
 import type { Identity } from "./identity.ts";
 import type { Limiter } from "./pipeline/limit.ts";
+import { mcpAnswers } from "./pipeline/mcp.ts";
 import { buildRouteIndex } from "./pipeline/route.ts";
 import { createContextSigner } from "./pipeline/user-context.ts";
 import { createVerifiers } from "./pipeline/verify/verifiers.ts";
@@ -48,7 +49,7 @@ export function createRuntime(env: Env, identity: Identity | null): Runtime {
     lastUse: env.DB === undefined ? NO_LAST_USE : createLiveLastUse(config, env.DB),
     signer: createContextSigner(config),
     limiter: env.DB === undefined ? createNoLimiter() : createLimiter(env.DB),
-    answers: identity === null ? {} : identity.answers,
+    answers: { ...mcpAnswers, ...identity?.answers },
     forwarding: { fetch: (...input) => fetch(...input) },
     services:
       env.DB === undefined || identity === null ? null : identity.createServices(config, env.DB, records),

@@ -6,9 +6,20 @@ import type { Cors, CredentialRules } from "./types.ts";
 const DEFAULT_METHODS = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"];
 const DEFAULT_MAX_AGE_SECONDS = 600;
 
+/** What MCP clients in a page send, up to the revision of July 2026, and what they have to read. */
+const MCP_REQUEST_HEADERS = [
+  "last-event-id",
+  "mcp-method",
+  "mcp-name",
+  "mcp-protocol-version",
+  "mcp-session-id",
+];
+const MCP_RESPONSE_HEADERS = ["mcp-session-id", "www-authenticate"];
+
 export function compileCors(
   given: NonNullable<SiteInput["cors"]>,
   credentials: CredentialRules,
+  isMcp: boolean,
   key: string,
   { issues }: Scope,
 ): Cors {
@@ -34,14 +45,20 @@ export function compileCors(
   }
   if (given.expose_headers?.includes("*"))
     issues.add(`${key}.expose_headers`, 'must list header names: "*" does not cover Authorization');
-  const ownHeaders = ["authorization", "content-type", ...credentials.headers];
+  const ownHeaders = [
+    "authorization",
+    "content-type",
+    ...credentials.headers,
+    ...(isMcp ? MCP_REQUEST_HEADERS : []),
+  ];
   return {
     allowOrigins: given.allow_origins,
     allowMethods: given.allow_methods ?? DEFAULT_METHODS,
     allowHeaders:
       given.allow_headers?.map((name) => name.toLowerCase()) ??
       (userHeader === null ? ownHeaders : [...ownHeaders, userHeader]),
-    exposeHeaders: given.expose_headers?.map((name) => name.toLowerCase()) ?? [],
+    exposeHeaders:
+      given.expose_headers?.map((name) => name.toLowerCase()) ?? (isMcp ? MCP_RESPONSE_HEADERS : []),
     allowCredentials: given.allow_credentials ?? false,
     maxAgeSeconds: given.max_age_seconds ?? DEFAULT_MAX_AGE_SECONDS,
   };

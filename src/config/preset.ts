@@ -2,6 +2,7 @@
 import type { Level, Preset } from "../presets/preset.ts";
 import { readTable, type TableRow } from "../presets/table.ts";
 import { CREDENTIAL_KINDS } from "../types.ts";
+import { resourcePath } from "./mcp.ts";
 import type { RouteFacts } from "./routes.ts";
 import { shapeOf } from "./specificity.ts";
 import type { Route } from "./types.ts";
@@ -60,6 +61,7 @@ function compileRow(
     methods,
     auth,
     answer: level.answer ?? null,
+    resource: level.mcp === true && facts.mcp.isPresetEndpoint ? resourcePath(facts.mcp, path) : null,
     isUnknown: level.isUnknown ?? false,
     letsAnonymousPass: level.letsAnonymousPass ?? false,
     takesExpiredKeys: level.takesExpiredKeys ?? false,

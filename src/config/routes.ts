@@ -2,6 +2,7 @@
 import type { CredentialKind } from "../types.ts";
 import { CREDENTIAL_KINDS } from "../types.ts";
 import { weakerFallThroughs } from "./fall-through.ts";
+import { compileResource, type McpFacts } from "./mcp.ts";
 import { ambiguityBits, pathProblem } from "./names.ts";
 import { nearest } from "./read.ts";
 import type { RouteInput } from "./schema.ts";
@@ -20,6 +21,7 @@ export interface RouteFacts {
   readonly forwardCredential: boolean;
   readonly allow: number;
   readonly gatewayFreshnessSeconds: number;
+  readonly mcp: McpFacts;
 }
 
 const REFUSES_ANONYMOUS = 'refuses everyone without a credential: say auth = "required"';
@@ -53,6 +55,7 @@ export function unmatchedRoute(key: string, allow: number, freshnessSeconds: num
     methods: [],
     auth: "none",
     answer: null,
+    resource: null,
     isUnknown: false,
     letsAnonymousPass: false,
     takesExpiredKeys: false,
@@ -107,6 +110,7 @@ function compileRoute(given: RouteInput, key: string, facts: RouteFacts, scope: 
     methods: [...new Set(given.methods ?? [])],
     auth,
     answer: null,
+    resource: compileResource(given, auth, key, facts.mcp, scope),
     isUnknown: false,
     letsAnonymousPass: false,
     takesExpiredKeys: false,

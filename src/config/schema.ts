@@ -138,6 +138,7 @@ export const SiteSchema = table({
   errors: v.optional(oneOf(["preset", "problem"])),
   api_keys: v.optional(secretName),
   site_id: v.optional(text),
+  mcp: v.optional(v.boolean()),
   origin_headers: v.optional(
     tableOf(headerName, v.string("must be a text in quotes: a value, or secret:NAME")),
   ),
@@ -273,6 +274,7 @@ export const RouteSchema = table({
   mode: v.optional(oneOf(["enforce", "observe"])),
   allow: v.optional(v.array(oneOf(AMBIGUITY_NAMES))),
   cache: v.optional(v.boolean()),
+  mcp: v.optional(v.boolean()),
   first_byte_seconds: v.optional(whole(1, 3600)),
   max_stream_seconds: v.optional(whole(1, 604_800)),
 });

@@ -3,6 +3,8 @@ import { foldConfiguredPath } from "../pipeline/path.ts";
 import { compileCors } from "./cors.ts";
 import { compileCredentialRules, verifiableKinds } from "./credential-rules.ts";
 import { compileJwtIssuer } from "./jwt-issuer.ts";
+import { mcpFacts } from "./mcp.ts";
+import { compileResources } from "./mcp-resources.ts";
 import { ambiguityBits, pathProblem } from "./names.ts";
 import { compileOrigin, compileOriginHeaders } from "./origin.ts";
 import { presetRoutes } from "./preset.ts";
@@ -81,8 +83,15 @@ export function compileSite(
     forwardCredential: credentials.forwardCredential,
     allow,
     gatewayFreshnessSeconds: gateway.freshnessSeconds,
+    mcp: mcpFacts(source),
   };
   const own = compileRoutes(source.routes, facts, scope);
+  const routes =
+    source.preset === null
+      ? own
+      : [...own, ...presetRoutes(source.preset, preset?.isIssuing ?? false, own, facts)];
+  const foreignIssuers = jwtIssuers.filter((issuer) => issuer !== realm.signIn?.issuer);
+  const resources = compileResources(source, routes, own, foreignIssuers, facts, scope);
   return {
     name: source.name,
     hosts,
@@ -102,11 +111,12 @@ export function compileSite(
     stripHeaders: [...new Set((values.strip_headers ?? []).map((name) => name.toLowerCase()))],
     unmatched: compileUnmatched(source, scope),
     requestIdOnResponses: values.request_id === "always",
-    cors: values.cors === undefined ? null : compileCors(values.cors, credentials, keyOf("cors"), scope),
-    routes:
-      source.preset === null
-        ? own
-        : [...own, ...presetRoutes(source.preset, preset?.isIssuing ?? false, own, facts)],
+    cors:
+      values.cors === undefined
+        ? null
+        : compileCors(values.cors, credentials, resources.length > 0, keyOf("cors"), scope),
+    resources,
+    routes,
     unmatchedRoute: unmatchedRoute(keyOf("unmatched"), allow, gateway.freshnessSeconds),
   };
 }

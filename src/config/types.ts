@@ -121,6 +121,8 @@ export interface Site {
   /** `always`: `X-Request-Id` on forwarded answers too, at the cost of wrapping them. */
   readonly requestIdOnResponses: boolean;
   readonly cors: Cors | null;
+  /** What MCP clients are told about; empty: nothing. Key: `mcp`, of the site or of routes. */
+  readonly resources: readonly McpResource[];
   readonly routes: readonly Route[];
   /** The route used for `unmatched = "forward"`. */
   readonly unmatchedRoute: Route;
@@ -189,6 +191,17 @@ export interface Cors {
   readonly maxAgeSeconds: number;
 }
 
+/** A protected resource whose metadata tells MCP clients where tokens for it come from (RFC 9728). */
+export interface McpResource {
+  /** What of its URL follows the host; `""`: the whole host. Without trailing slash, as configured. */
+  readonly path: string;
+  /** Issuers where a client can get a token for it. Empty: none, so it needs a key. */
+  readonly authorizationServers: readonly string[];
+  readonly scopes: readonly string[];
+  /** Answers for the metadata. */
+  readonly metadataRoute: Route;
+}
+
 export interface Route {
   /** How an operator would name it: `SITE_FILES.routes[3]`. */
   readonly key: string;
@@ -199,6 +212,8 @@ export interface Route {
   readonly auth: "none" | "optional" | "required";
   /** Answered here and not forwarded, once the caller may; `null`: forwarded. */
   readonly answer: AnswerName | null;
+  /** `path` of the protected resource whose metadata its refusals name; `null`: none. */
+  readonly resource: string | null;
   /** The row exists to say that nothing is there. */
   readonly isUnknown: boolean;
   /** Whether what the row demands is demanded of those who present a credential only. */

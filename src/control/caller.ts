@@ -156,6 +156,7 @@ function siteOf(realm: Realm): Site {
     unmatched: "refuse",
     requestIdOnResponses: false,
     cors: null,
+    resources: [],
     routes: [],
     unmatchedRoute: ROUTE,
   };
@@ -177,6 +178,7 @@ const ROUTE: Route = {
   methods: [],
   auth: "required",
   answer: null,
+  resource: null,
   isUnknown: false,
   letsAnonymousPass: false,
   takesExpiredKeys: false,

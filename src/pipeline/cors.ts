@@ -38,6 +38,7 @@ export function answerPreflight(match: Match, context: RequestContext): Response
   const { cors } = match.site;
   const { request } = context.arrival;
   if (cors === null || context.arrival.method !== "OPTIONS" || !isPreflight(request)) return null;
+  if (match.route.answer === "mcp.metadata") return null; // open to all, whatever the site's answers are
 
   const headers = new Headers({
     vary: "Origin, Access-Control-Request-Method, Access-Control-Request-Headers",

@@ -4,6 +4,7 @@ import type { RequestFacts } from "../context.ts";
 import type { Dialect } from "../presets/preset.ts";
 import { PROBLEMS, Problem, toProblem } from "../problem.ts";
 import { addCorsHeaders } from "./cors.ts";
+import { resourceParameters } from "./mcp.ts";
 import type { Match } from "./route.ts";
 
 const DEFAULT_RETRY_AFTER_SECONDS = 5;
@@ -36,8 +37,10 @@ export function refuse(error: unknown, match: Match | null, context: RequestFact
     "x-request-id": context.requestId,
   });
   if (contentType === "") headers.delete("content-type");
-  const challenge = dialect === problemJson ? challengeOf(problem, site?.name ?? null) : null;
-  if (challenge !== null) headers.set("www-authenticate", challenge);
+  const parameters = resourceParameters(match?.route ?? null, problem, context.arrival);
+  const isGeneric = dialect === problemJson || (parameters !== "" && !headers.has("www-authenticate"));
+  const challenge = isGeneric ? challengeOf(problem, site?.name ?? null) : headers.get("www-authenticate");
+  if (challenge !== null) headers.set("www-authenticate", challenge + parameters);
   if (status === 405) headers.set("allow", (problem.details.allow ?? []).join(", "));
   if (problem.status === 429 || problem.status === 503) headers.set("retry-after", retryAfter(problem));
   // Also where the site has no such path: its pages are to read that, and not a failure of the network.

@@ -4,6 +4,7 @@ import type { Trace } from "../context.ts";
 import { Problem } from "../problem.ts";
 import type { Arrival } from "../types.ts";
 import { isBarePreflight, isPreflight } from "./cors.ts";
+import { METADATA_PATH } from "./mcp.ts";
 import { ambiguityNames, foldConfiguredPath, foldPath } from "./path.ts";
 
 export interface Match {
@@ -19,6 +20,8 @@ export interface RouteIndex {
   readonly sitesByHost: ReadonlyMap<string, readonly SiteTable[]>;
   /** For hosts that no site names. */
   readonly anyHost: readonly SiteTable[];
+  /** Whether any site has a protected resource whose metadata could be asked for. */
+  readonly hasResources: boolean;
 }
 
 interface SiteTable {
@@ -26,6 +29,8 @@ interface SiteTable {
   /** Folded like a request's path. */
   readonly basePath: string;
   readonly root: Node;
+  /** What answers for the metadata of a protected resource, by the resource's folded path. */
+  readonly metadata: ReadonlyMap<string, Route>;
 }
 
 /** What follows one path segment. */
@@ -60,7 +65,8 @@ export function buildRouteIndex(config: Config): RouteIndex {
     // A site that names the host comes first, whatever its base path; what it does not claim is left to the others.
     sitesByHost.set(host, [...tables.filter((table) => table.site.hosts?.includes(host)), ...anyHost]);
   }
-  return { config, sitesByHost, anyHost };
+  const hasResources = config.sites.some(({ resources }) => resources.length > 0);
+  return { config, sitesByHost, anyHost, hasResources };
 }
 
 /**
@@ -70,13 +76,19 @@ export function buildRouteIndex(config: Config): RouteIndex {
  *
  * A preflight counts as the request it asks for. Where the site has no `cors` and no row that names OPTIONS, a bare
  * one goes to the origin as an open request: browsers never authenticate preflights, and this one carries nothing to
- * be authenticated. Fills in `trace.site` and `trace.route`.
+ * be authenticated. Metadata of a protected resource stands below the host, whatever the site's base path, and comes
+ * first. Fills in `trace.site` and `trace.route`.
  * @throws Problem `path_ambiguous`, `route_not_found`, `method_not_allowed`
  */
 export function matchRoute(index: RouteIndex, arrival: Arrival, trace: Trace): Match {
   refuseAmbiguity(arrival.ambiguities & ~index.config.relaxedAnywhere);
   const folded = foldPath(arrival.path);
-  const table = findSite(index.sitesByHost.get(arrival.host) ?? index.anyHost, folded);
+  const tables = index.sitesByHost.get(arrival.host) ?? index.anyHost;
+  if (index.hasResources && folded.startsWith(METADATA_PATH)) {
+    const metadata = matchMetadata(tables, folded, arrival, trace);
+    if (metadata !== null) return metadata;
+  }
+  const table = findSite(tables, folded);
   if (table === null) throw new Problem("route_not_found", "no site");
   trace.site = table.site.name;
   trace.matched = { site: table.site, route: null };
@@ -96,6 +108,31 @@ export function matchRoute(index: RouteIndex, arrival: Arrival, trace: Trace): M
   // Never forwarded, relaxed or not: some would read `//host/path` as a URL without scheme.
   if (forwardPath.startsWith("//")) throw new Problem("path_ambiguous", "empty first segment");
   return { site: table.site, route, forwardPath };
+}
+
+/**
+ * The path of a resource follows the well-known one, so the metadata belongs to the site that has the resource.
+ * @returns `null`: there is no such resource, and the path is one like others
+ * @throws Problem `method_not_allowed`
+ */
+function matchMetadata(
+  tables: readonly SiteTable[],
+  folded: string,
+  arrival: Arrival,
+  trace: Trace,
+): Match | null {
+  const path = folded.slice(METADATA_PATH.length).replace(/\/$/, "");
+  const table = path === "" || path.startsWith("/") ? findSite(tables, path) : null;
+  const route = table?.metadata.get(path);
+  if (table === null || route === undefined) return null;
+  const { site } = table;
+  trace.site = site.name;
+  trace.route = route.key;
+  trace.matched = { site, route };
+  if (!route.methods.includes(arrival.method)) {
+    throw new Problem("method_not_allowed", "metadata", { allow: route.methods });
+  }
+  return { site, route, forwardPath: arrival.path };
 }
 
 /**
@@ -234,7 +271,10 @@ function siteTable(site: Site): SiteTable {
       if (!rows.byMethod.has(method)) rows.byMethod.set(method, route);
     }
   }
-  return { site, basePath: foldConfiguredPath(site.basePath), root };
+  const metadata = new Map(
+    site.resources.map(({ path, metadataRoute }) => [foldConfiguredPath(path), metadataRoute]),
+  );
+  return { site, basePath: foldConfiguredPath(site.basePath), root, metadata };
 }
 
 /** Walks a path as configured (`/a/:b/*`), making nodes where there are none. */

@@ -72,6 +72,8 @@ export interface Level extends Omit<RouteInput, "path" | "methods"> {
   readonly letsAnonymousPass?: boolean;
   /** Whether a key counts after it has expired: it may still ask about itself. */
   readonly takesExpiredKeys?: boolean;
+  /** Leads to an MCP server; `mcp` of a preset's site is about these rows. */
+  readonly mcp?: boolean;
   /** Nothing is there: 404 in the system's own words. */
   readonly isUnknown?: boolean;
   /** Postern answers by itself. Only in issue mode. */

@@ -10,7 +10,7 @@ import { LADDER, PERMISSIONS, SUPER_ADMIN } from "./rights.ts";
 const LEVELS: Readonly<Record<string, Level>> = {
   open: { auth: "none" },
   jwt: { accept: ["jwt"] },
-  key: { accept: ["api_key"] },
+  key: { accept: ["api_key"], mcp: true },
   login: { auth: "none", answer: "nekohub.login" },
   refresh: { auth: "none", answer: "nekohub.refresh" },
   logout: { accept: ["jwt"], answer: "nekohub.logout" },
