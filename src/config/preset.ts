@@ -65,6 +65,7 @@ function compileRow(
     isUnknown: level.isUnknown ?? false,
     letsAnonymousPass: level.letsAnonymousPass ?? false,
     takesExpiredKeys: level.takesExpiredKeys ?? false,
+    ignoresUserHeader: level.ignoresUserHeader ?? false,
     accept: auth === "none" ? [] : accept.filter((kind) => facts.verifiable.includes(kind)),
     minimumRole: isUserKnown && level.role !== undefined ? facts.ladder.indexOf(level.role) : 0,
     scopes: level.scopes ?? [],

@@ -219,6 +219,8 @@ export interface Route {
   /** Whether what the row demands is demanded of those who present a credential only. */
   readonly letsAnonymousPass: boolean;
   readonly takesExpiredKeys: boolean;
+  /** Whether nobody has to say here whose session or PAT they present. */
+  readonly ignoresUserHeader: boolean;
   readonly accept: readonly CredentialKind[];
   /** Index into the site's ladder; 0: any. */
   readonly minimumRole: number;

@@ -182,6 +182,7 @@ const ROUTE: Route = {
   isUnknown: false,
   letsAnonymousPass: false,
   takesExpiredKeys: false,
+  ignoresUserHeader: false,
   accept: [],
   minimumRole: 0,
   scopes: [],

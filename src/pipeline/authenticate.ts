@@ -36,7 +36,7 @@ export async function authenticate(
   if (verdict.kind === "reject") return refuseOrForget(verdict, kind, match);
   const { preset } = match.site;
   const principal = preset?.rightsOf?.(verdict.principal) ?? verdict.principal;
-  preset?.restrict(principal, credential, route);
+  preset?.restrict(principal, credential, route, context.arrival);
   trace.principalId = principal.id;
   trace.credentialId = principal.credential.id;
   context.runtime.lastUse.note(principal, context.nowSeconds, context.background);

@@ -133,7 +133,10 @@ function removeAsPreset(
   const kept = forwardCredential && principal !== null ? trace.place : null;
   const parameters: string[] = [];
   for (const place of preset.places(arrival, route)) {
-    if (place.in === kept?.in && place.name === kept.name) continue;
+    if (place.in === kept?.in && place.name === kept.name) {
+      if (place.in === "subprotocol") joinSubprotocols(headers);
+      continue;
+    }
     if (place.in === "query") parameters.push(place.name);
     else if (place.in === "cookie") removeCookies(headers, [place.name]);
     else if (place.in === "subprotocol") removeSubprotocol(headers, place.name);
@@ -154,6 +157,11 @@ function removeSubprotocol(headers: Headers, prefix: string): void {
   if (kept.length === entries.length) return;
   if (kept.length === 0) headers.delete("sec-websocket-protocol");
   else headers.set("sec-websocket-protocol", kept.map((entry) => entry.trim()).join(", "));
+}
+
+/** One line of them, as they were read here: an origin that looks at the first line only would find another entry there. */
+function joinSubprotocols(headers: Headers): void {
+  headers.set("sec-websocket-protocol", headers.get("sec-websocket-protocol") ?? "");
 }
 
 function unverifiedPlaces(principal: Principal | null, match: Match, context: RequestContext): Places {

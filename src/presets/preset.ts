@@ -57,7 +57,7 @@ export interface PresetRules {
   /** A further look at a stored credential that is otherwise good; `null`: nothing against it. */
   readonly rejectRecord: (record: CredentialRecord, route: Route) => RejectReason | null;
   /** What the credential's own additions demand of its owner, after authorization. @throws Problem */
-  readonly restrict: (principal: Principal, credential: Credential, route: Route) => void;
+  readonly restrict: (principal: Principal, credential: Credential, route: Route, arrival: Arrival) => void;
   /** API keys that stand in the configuration; the digest (hex SHA-256) of each. */
   readonly configuredKeys: ReadonlySet<string>;
   /** What whoever holds one of them may do. */
@@ -74,6 +74,8 @@ export interface Level extends Omit<RouteInput, "path" | "methods"> {
   readonly takesExpiredKeys?: boolean;
   /** Leads to an MCP server; `mcp` of a preset's site is about these rows. */
   readonly mcp?: boolean;
+  /** Whether nobody has to say here whose session or PAT they present. */
+  readonly ignoresUserHeader?: boolean;
   /** Nothing is there: 404 in the system's own words. */
   readonly isUnknown?: boolean;
   /** Postern answers by itself. Only in issue mode. */

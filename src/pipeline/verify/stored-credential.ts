@@ -55,10 +55,10 @@ function isOwner(user: UserRecord | null, record: CredentialRecord): user is Use
 function wrongOwnerClaim(
   credential: Credential,
   record: CredentialRecord,
-  { site }: Match,
+  { site, route }: Match,
 ): RejectReason | null {
   const { userHeader, userHeaderOnSessions } = site.credentials;
-  if (credential.kind === "api_key" || userHeader === null) return null;
+  if (credential.kind === "api_key" || userHeader === null || route.ignoresUserHeader) return null;
   if (credential.kind === "session" && !userHeaderOnSessions) return null;
   return wrongUserHeader(credential.claimedUserId, record.userId);
 }

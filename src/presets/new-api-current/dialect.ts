@@ -1,18 +1,18 @@
 // Problems as the current New API says them: a status that means what it says, and a code.
 import type { RequestFacts } from "../../context.ts";
 import { PROBLEMS, type Problem } from "../../problem.ts";
+import { SAID_NOTHING, said } from "../new-api/gin.ts";
+import { saidAboutKey, saidAboutNothing } from "../new-api/key-dialect.ts";
+import { isKeyRoute } from "../new-api/keys.ts";
 import type { Dialect, Rendered } from "../preset.ts";
 import { refreshCookie } from "./cookie.ts";
-import { isKeyRoute } from "./read.ts";
 
-const JSON_TYPE = "application/json; charset=utf-8";
 const NOT_ACCEPTED = "AUTH_UNAUTHORIZED";
 
 export const dialect: Dialect = (problem, facts) => {
-  if (problem.code === "route_not_found") return atNothing(problem, facts);
+  if (problem.code === "route_not_found") return saidAboutNothing(problem, facts);
   const route = facts.trace.matched?.route ?? null;
-  if (route !== null && isKeyRoute(route))
-    return route.takesExpiredKeys ? atKey(problem) : atRelay(problem, facts);
+  if (route !== null && isKeyRoute(route)) return saidAboutKey(problem, facts, route);
   const answer = route?.answer ?? null;
   if (answer === "new-api-current.login" || answer === "new-api.token") return atSignIn(problem, facts);
   const isRenewal = answer === "new-api-current.refresh" || answer === "new-api-current.logout";
@@ -54,8 +54,7 @@ function atRenewal(problem: Problem, facts: RequestFacts): Rendered {
 }
 
 function atGate(problem: Problem, facts: RequestFacts): Rendered {
-  // As a counter before everything else answers.
-  if (problem.status === 429) return { status: 429, contentType: "", body: "" };
+  if (problem.status === 429) return SAID_NOTHING;
   const code = codeOf(problem, facts);
   return said(problem.status, { code, message: messageOf(code, problem), success: false });
 }
@@ -96,54 +95,3 @@ const MESSAGES: Readonly<Record<string, string>> = {
 function messageOf(code: string, { status, code: problem }: Problem): string {
   return MESSAGES[code] ?? (status === 401 ? "Unauthorized, invalid access token" : PROBLEMS[problem].title);
 }
-
-/** The words of the original for a path that it does not have. */
-function atNothing(problem: Problem, { arrival }: RequestFacts): Rendered {
-  const message = `Invalid URL (${arrival.method} ${arrival.path})`;
-  return said(problem.status, { error: { message, type: "invalid_request_error", param: "", code: "" } });
-}
-
-/** Where keys ask about themselves. */
-function atKey(problem: Problem): Rendered {
-  if (problem.status === 429) return { status: 429, contentType: "", body: "" };
-  const { reject } = problem.details;
-  if (problem.code === "credential_missing")
-    return said(401, { message: "Token not provided", success: false });
-  if (problem.status !== 401)
-    return said(problem.status, { message: PROBLEMS[problem.code].title, success: false });
-  if (reject === "owner_inactive") return said(403, { message: "User has been banned", success: false });
-  const message = reject === "disabled" ? "This token status is unavailable" : "Invalid token";
-  return said(401, { message, success: false });
-}
-
-function atRelay(problem: Problem, { requestId }: RequestFacts): Rendered {
-  const error = (status: number, text: string, code = "") => ({
-    ...said(status, {
-      error: { code, message: `${text} (request id: ${requestId})`, type: "new_api_error" },
-    }),
-    headers: { "x-oneapi-request-id": requestId },
-  });
-  switch (problem.code) {
-    case "credential_invalid":
-      if (problem.details.reject === "address") {
-        return error(403, "您的 IP 不在令牌允许访问的列表中", "access_denied");
-      }
-      if (problem.details.reject === "owner_inactive") return error(403, "User has been banned");
-      return error(401, "Invalid token");
-    case "credential_missing":
-    case "credential_conflict":
-      return error(401, "Invalid token");
-    case "role_insufficient":
-      return error(403, "普通用户不支持指定渠道");
-    case "input_invalid":
-      return error(400, "Invalid channel ID");
-    default:
-      return error(problem.status, PROBLEMS[problem.code].title);
-  }
-}
-
-const said = (status: number, body: object): Rendered => ({
-  status,
-  contentType: JSON_TYPE,
-  body: JSON.stringify(body),
-});

@@ -1,40 +1,24 @@
-// Who may go where. Paths are told apart as gin does; what has no row is the pages of the system, open to all.
+// Who may go where in the current New API.
+import { SHARED_LEVELS, SHARED_TABLE } from "../new-api/rows.ts";
 import type { Level } from "../preset.ts";
 
 export const LEVELS: Readonly<Record<string, Level>> = {
-  open: { auth: "none" },
+  ...SHARED_LEVELS,
   known: { auth: "optional", accept: ["jwt", "pat"] },
   user: { accept: ["jwt", "pat"], role: "user" },
   admin: { accept: ["jwt", "pat"], role: "admin" },
   root: { accept: ["jwt", "pat"], role: "root" },
-  relay: { accept: ["api_key"] },
   either: { accept: ["jwt", "api_key"] },
-  ask: { accept: ["api_key"], takesExpiredKeys: true },
-  unknown: { auth: "none", isUnknown: true },
   login: { auth: "none", answer: "new-api-current.login" },
   refresh: { auth: "none", answer: "new-api-current.refresh" },
   logout: { auth: "none", answer: "new-api-current.logout" },
   token: { accept: ["jwt", "pat"], role: "user", answer: "new-api.token" },
 };
 
-export const TABLE = `
-  open    : /*
-  unknown : /api/* /v1/*
-  open    /api: /setup /status /uptime/status /notice /user-agreement /privacy-policy /about /home_page_content /ratio_config /verification /reset_password /oauth/*
-  open    /api: POST=/stripe/webhook POST=/creem/webhook POST=/waffo/webhook POST=/waffo-pancake/webhook POST=/subscription/epay/notify GET=/subscription/epay/notify GET=/subscription/epay/return POST=/subscription/epay/return
-  open    /api/user: POST=/register POST=/login POST=/login/2fa POST=/passkey/login/* /reset /groups /epay/notify POST=/auth/refresh POST=/auth/logout
+export const TABLE = `${SHARED_TABLE}
+  open    /api/user: POST=/auth/refresh POST=/auth/logout
   known   /api: GET=/pricing GET=/rankings /perf-metrics/*
-  user    /api: GET=/models /token/* /subscription/* /log/self/* /data/self /data/flow/self /mj/self /task/self /verify
-  user    /api/user: /self/* /sessions /sessions/* /models GET=/token /passkey/* /aff/* /aff_transfer POST=/topup /topup/* /pay /amount /stripe/* /creem/* /waffo/* /waffo-pancake/* /setting /2fa/* /checkin /oauth/bindings/*
-  user    : POST=/pg/chat/completions
-  admin   /api: /status/test /user/* /subscription/admin/* /channel/* /authz/catalog /redemption/* /log/* /data/* /group/* /prefill_group/* /mj/* /task/* /vendors/* /models/ /models/* /deployments/*
-  admin   /api/user: GET=/topup POST=/topup/complete GET=/2fa/stats
-  root    /api: /option/* /custom-oauth-provider/* /performance/* /ratio_sync/* /system-task/* /system-info/* DELETE=/log/ POST=/channel/:id/key
-  ask     /api: /usage/token/ /log/token
-  relay   /v1: /chat/* /completions /responses/* /messages/* /embeddings /images/* /audio/* /rerank /moderations /engines/* /edits /files/* /fine-tunes/* /models/* /realtime /videos/* /video/* /dashboard/billing/*
-  relay   : /v1beta/* /mj/* /:mode/mj/* /suno/* /kling/v1/* /jimeng/* /dashboard/billing/*
-  open    : GET=/mj/image/:id GET=/:mode/mj/image/:id
-  either  : GET=/v1/videos/:task_id/content
+  user    /api/user: /sessions /sessions/*
 `;
 
 export const ISSUING_TABLE = `

@@ -25,6 +25,7 @@ export function aRoute(path: string, changes: Partial<Route> = {}): Route {
     isUnknown: false,
     letsAnonymousPass: false,
     takesExpiredKeys: false,
+    ignoresUserHeader: false,
     accept: ["jwt", "api_key", "pat", "session"],
     minimumRole: 0,
     scopes: [],

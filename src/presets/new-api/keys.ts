@@ -1,0 +1,141 @@
+// Keys of both generations of New API: the many places where they stand, and what is asked of them beside being good.
+import type { Route } from "../../config/types.ts";
+import { parameterValues } from "../../pipeline/pieces.ts";
+import { Problem } from "../../problem.ts";
+import type { Arrival } from "../../types.ts";
+import type { Place, Presented, PresetRules } from "../preset.ts";
+
+export const AUTHORIZATION: Place = { in: "header", name: "authorization" };
+const SUBPROTOCOL: Place = { in: "subprotocol", name: "openai-insecure-api-key." };
+const SUBPROTOCOLS: Place = { in: "header", name: "sec-websocket-protocol" };
+const X_API_KEY: Place = { in: "header", name: "x-api-key" };
+const QUERY_KEY: Place = { in: "query", name: "key" };
+const GOOGLE_KEY: Place = { in: "header", name: "x-goog-api-key" };
+const MIDJOURNEY_SECRET: Place = { in: "header", name: "mj-api-secret" };
+
+const PLACES: readonly Place[] = [
+  AUTHORIZATION,
+  SUBPROTOCOL,
+  X_API_KEY,
+  QUERY_KEY,
+  GOOGLE_KEY,
+  MIDJOURNEY_SECRET,
+];
+
+/** Of a token's `status` attribute. 1: enabled. */
+const ENABLED = 1;
+const EXPIRED = 3;
+const EXHAUSTED = 4;
+
+const BEARER = /^[Bb]earer /;
+/** What no protocol is called, and every key is. */
+const LIKE_KEY = /^(?:[Bb]earer )?(?:sk-|[0-9A-Za-z]{32})/;
+/** As the page of one's usage wants it, which takes keys apart once more. */
+const ONE_BEARER_WORD = /^bearer [^ ]+$/i;
+const USAGE_PATH = "/api/usage/token/";
+
+/** What the generations differ in. */
+export interface KeyReading {
+  /** Whether subprotocols without an entry for a key are themselves taken for one, whatever they are. */
+  readonly takesAnySubprotocol: boolean;
+  /** Whether Google's places count at exactly `/v1/models` as well. */
+  readonly takesGoogleKeysAtModels: boolean;
+}
+
+/** Keys only, or keys where nobody is signed in. */
+export const isKeyRoute = ({ accept }: Route): boolean =>
+  accept.includes("api_key") && !accept.includes("pat");
+
+/** Every place from which the system takes keys, on any path. */
+export function keyPlaces({ request }: Arrival): readonly Place[] {
+  const protocols = request.headers.get(SUBPROTOCOLS.name);
+  const isKey = protocols !== null && entryOf(protocols) === undefined && LIKE_KEY.test(protocols.trim());
+  return isKey ? [...PLACES, SUBPROTOCOLS] : PLACES;
+}
+
+/**
+ * The key of a request. Where it asks about itself only Authorization counts; elsewhere later places win over earlier
+ * ones, as in the original, whatever stands in them.
+ */
+export function readKey(arrival: Arrival, route: Route, reading: KeyReading): Presented | null {
+  const { headers } = arrival.request;
+  if (route.takesExpiredKeys) return keyOf(headers.get("authorization"), AUTHORIZATION);
+  let sent = headers.get("authorization") ?? "";
+  let place = AUTHORIZATION;
+  const take = (value: string | null | undefined, from: Place) => {
+    if (value == null || value === "") return;
+    sent = `Bearer ${value}`;
+    place = from;
+  };
+  const protocols = headers.get(SUBPROTOCOLS.name) ?? "";
+  const entry = entryOf(protocols);
+  if (entry !== undefined) take(entry, SUBPROTOCOL);
+  else if (reading.takesAnySubprotocol || LIKE_KEY.test(protocols.trim())) take(protocols, SUBPROTOCOLS);
+  takeByPath(arrival, reading, take);
+  const bare = withoutBearer(sent);
+  return bare === "" || bare === "midjourney-proxy"
+    ? keyOf(headers.get(MIDJOURNEY_SECRET.name), MIDJOURNEY_SECRET)
+    : keyOf(sent, place);
+}
+
+/** Places that count on some paths only: Anthropic's, then Google's. */
+function takeByPath(
+  { request: { headers }, path, search }: Arrival,
+  { takesGoogleKeysAtModels }: KeyReading,
+  take: (value: string | null | undefined, from: Place) => void,
+): void {
+  if (path.includes("/v1/messages") || path.includes("/v1/models")) {
+    take(headers.get(X_API_KEY.name), X_API_KEY);
+  }
+  const isGoogle =
+    path.startsWith("/v1beta/models") ||
+    path.startsWith("/v1beta/openai/models") ||
+    path.startsWith("/v1/models/") ||
+    (takesGoogleKeysAtModels && path === "/v1/models");
+  if (!isGoogle) return;
+  take(parameterValues(search, QUERY_KEY.name)[0], QUERY_KEY);
+  take(headers.get(GOOGLE_KEY.name), GOOGLE_KEY);
+}
+
+/** The first of the subprotocols that holds a key, without what says so. */
+function entryOf(protocols: string): string | undefined {
+  const entry = protocols.split(",").find((name) => name.trim().startsWith(SUBPROTOCOL.name));
+  return entry?.trim().slice(SUBPROTOCOL.name.length);
+}
+
+const withoutBearer = (sent: string): string => sent.trim().replace(BEARER, "").trim();
+
+/** The part up to the first hyphen is the key, the next one a channel. */
+function keyOf(sent: string | null, place: Place): Presented | null {
+  const bare = withoutBearer(sent ?? "");
+  if (bare === "") return null;
+  const [key = "", suffix = null] = bare.replace(/^sk-/, "").split("-");
+  return { credential: { kind: "api_key", value: `sk-${key}`, suffix, claimedUserId: null }, place };
+}
+
+/** By the status that the system gave a token. One that is expired or used up may still ask about itself. */
+export const rejectKey: PresetRules["rejectRecord"] = ({ kind, attributes: { status } }, route) => {
+  if (kind !== "api_key" || typeof status !== "number" || status === ENABLED) return null;
+  if (status !== EXPIRED && status !== EXHAUSTED) return "disabled";
+  if (route.takesExpiredKeys) return null;
+  return status === EXPIRED ? "expired" : "exhausted";
+};
+
+/** @throws Problem for a channel that is not one's to choose, and for a raw key where one's usage is told */
+export const restrictKey: PresetRules["restrict"] = (principal, { kind, suffix }, route, { request }) => {
+  if (kind !== "api_key" || !isKeyRoute(route)) return;
+  if (route.takesExpiredKeys) {
+    const isBearer = ONE_BEARER_WORD.test((request.headers.get("authorization") ?? "").trim());
+    if (route.path !== USAGE_PATH || isBearer) return;
+    throw new Problem("credential_invalid", "a key without Bearer", { reject: "kind_not_accepted" });
+  }
+  if (suffix === null) return;
+  if (principal.role !== "admin" && principal.role !== "root") {
+    throw new Problem("role_insufficient", "only administrators choose channels", {
+      about: principal.attributes,
+    });
+  }
+  if (!/^[+-]?[0-9]{1,18}$/.test(suffix)) {
+    throw new Problem("input_invalid", "the channel is no number", { about: principal.attributes });
+  }
+};
