@@ -20,6 +20,7 @@ export const newApiAnswers: Answers = {
   "new-api.login": login,
   "new-api.logout": logout,
   "new-api.token": newToken,
+  "new-api.self": self,
 };
 
 /** Of what the original's middleware adds to every answer of a signed-in caller; its pages look at it. */
@@ -80,6 +81,21 @@ async function logout({ match, context }: AnswerCall): Promise<Response> {
   }
   if (isEnded) await services.catchUp(context.background);
   return ginJson({ message: "", success: true }, { "set-cookie": sessionCookie(match, "", 0, context) });
+}
+
+/** `GET /api/user/self`: what is known of the user here. Numbers that only the original counts are 0 unless imported. */
+async function self({ context, principal }: AnswerCall): Promise<Response> {
+  if (principal === null) throw new Problem("credential_missing", "nobody");
+  const user = await servicesOf(context).directory.user(principal.realm, principal.id);
+  if (user === null) throw new Problem("credential_missing", "deleted meanwhile");
+  const { attributes, email } = user;
+  const counted = (name: string) => (typeof attributes[name] === "number" ? attributes[name] : 0);
+  const { display_name, group, id, role, status, username } = toNewApiUser(user);
+  const data = {
+    ...{ display_name, email: email ?? "", group, id, quota: counted("quota") },
+    ...{ request_count: counted("request_count"), role, status, used_quota: counted("used_quota"), username },
+  };
+  return ginJson({ data, message: "", success: true }, AUTH_VERSION);
 }
 
 /**

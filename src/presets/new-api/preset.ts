@@ -1,27 +1,51 @@
-// Stub
-import type { Preset } from "../preset.ts";
+// New API until July 2026, as its documentation has it: sessions and PATs beside `New-Api-User`, keys for programs.
+import { DEFAULT_LADDER } from "../../config/realms.ts";
+import type { Preset, PresetRules } from "../preset.ts";
+import { dialect } from "./dialect.ts";
+import { ISSUING_TABLE, SIGN_IN } from "./issuing.ts";
+import { rejectKey, restrictKey } from "./keys.ts";
+import { createRead, places, type SessionsOf } from "./read.ts";
+import { LEVELS, TABLE } from "./routes.ts";
+
+/** Of whoever stands before the origin, and no key or token of its own. */
+const FOREIGN_SCHEME = /^(basic|digest|negotiate) /i;
 
 export const newApi: Preset = {
   name: "new-api",
-  canIssue: true,
   isCaseSensitive: true,
-  defaults: () => ({}),
-  jwt: null,
-  levels: { none: { auth: "none" } },
-  table: "none : /*",
-  issuingTable: "",
-  signIn: { accessSeconds: 900, idleDays: 14, sessionDays: 30, cookie: undefined },
-  compile: (_site, _scope) => ({
-    name: "new-api",
-    isIssuing: false,
-    kinds: () => [],
-    read: () => null,
-    places: () => [],
-    isForeign: () => false,
-    dialect: null,
-    unforgivable: [],
-    rejectRecord: () => null,
-    restrict: () => {},
-    configuredKeys: new Set(),
+  canIssue: true,
+  defaults: (isIssuing) => ({
+    on_invalid: "anonymous",
+    user_header: "New-Api-User",
+    forward_credential: !isIssuing,
   }),
+  jwt: null,
+  levels: LEVELS,
+  table: TABLE,
+  issuingTable: ISSUING_TABLE,
+  signIn: SIGN_IN,
+  compile: ({ values, keyOf, isIssuing }, { issues }): PresetRules => {
+    const sessionsOf: SessionsOf = isIssuing ? "issued" : null;
+    const ladder = values.roles ?? DEFAULT_LADDER;
+    if (values.users === "none") {
+      issues.add(keyOf("users"), 'must be "required" with the preset new-api: its clients have no JWTs');
+    }
+    return {
+      name: "new-api",
+      isIssuing,
+      kinds: (users) =>
+        users === "none" ? [] : sessionsOf === null ? ["pat", "api_key"] : ["session", "pat", "api_key"],
+      read: createRead(sessionsOf),
+      places,
+      isForeign: (place, value) => place.name === "authorization" && FOREIGN_SCHEME.test(value),
+      dialect: values.errors === "problem" ? null : dialect,
+      unforgivable: [],
+      rejectRecord: (record, route) =>
+        record.kind !== "api_key" && !ladder.includes(record.user?.role ?? "")
+          ? "subject"
+          : rejectKey(record, route),
+      restrict: restrictKey,
+      configuredKeys: new Set(),
+    };
+  },
 };
