@@ -1,9 +1,10 @@
-// `npm run postern -- …`: users, keys, PATs, sessions, revocations, audit and import of a gateway, over its admin API.
+// `npm run postern -- …`: users, keys, PATs, sessions, revocations, audit, explain and import of a gateway, by its admin API.
 // Exit codes: 0 done, 1 refused or problems in a file, 2 wrong usage, 3 not reachable or an outage.
 import { nearest } from "../src/config/read.ts";
 import { auditCommands } from "./postern/audit.ts";
 import { type Command, helpOf, type Parsed, parse } from "./postern/command.ts";
 import { credentialCommands } from "./postern/credentials.ts";
+import { explainCommand } from "./postern/explain.ts";
 import { EXIT_CODES, Failure } from "./postern/failure.ts";
 import { createGateway } from "./postern/gateway.ts";
 import { importCommand } from "./postern/import.ts";
@@ -18,6 +19,7 @@ const COMMANDS: readonly Command[] = [
   ...credentialCommands,
   ...revocationCommands,
   ...auditCommands.filter(({ words }) => words !== "realms list"),
+  explainCommand,
   tokenCommand,
   importCommand,
 ];

@@ -1,7 +1,7 @@
 // The Worker around the pipeline: a Hono app that mounts the control plane and hands every other request to `gateway.ts`.
 // The preset with the smallest router: patterns are few, and the pipeline has its own.
 import { Hono } from "hono/tiny";
-import type { RequestContext, RequestFacts, Runtime } from "./context.ts";
+import { newTrace, type RequestContext, type RequestFacts, type Runtime } from "./context.ts";
 import { mountFacts } from "./control/facts.ts";
 import { handle } from "./gateway.ts";
 import { NOTHING_DONE } from "./housekeeping.ts";
@@ -120,17 +120,6 @@ function newFacts(request: Request): RequestFacts {
     },
     requestId: crypto.randomUUID(),
     clientAddress: null,
-    trace: {
-      matched: null,
-      place: null,
-      site: null,
-      route: null,
-      principalId: null,
-      credentialKind: null,
-      credentialId: null,
-      observed: null,
-      isForwarded: false,
-      problem: null,
-    },
+    trace: newTrace(),
   };
 }

@@ -61,3 +61,17 @@ export interface Trace {
   /** What the request was refused for. */
   problem: Problem | null;
 }
+
+/** Of a request about which nothing is known yet. */
+export const newTrace = (): Trace => ({
+  matched: null,
+  place: null,
+  site: null,
+  route: null,
+  principalId: null,
+  credentialKind: null,
+  credentialId: null,
+  observed: null,
+  isForwarded: false,
+  problem: null,
+});

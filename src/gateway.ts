@@ -31,8 +31,9 @@ export async function handle(context: RequestContext): Promise<Response> {
 /**
  * Who is calling, and that they may. `null`: anonymous, where the route permits it.
  * On a route in observe mode a refusal is noted in the trace, and the request goes on with what is known by then.
+ * @throws Problem
  */
-async function decide(match: Match, context: RequestContext): Promise<Principal | null> {
+export async function decide(match: Match, context: RequestContext): Promise<Principal | null> {
   let principal: Principal | null = null;
   try {
     const credential = extractCredential(match, context); // unverified; null when none was presented; or 401

@@ -30,15 +30,30 @@ export async function readNewPassword(isFromInput: boolean): Promise<string> {
 
 const MAX_PASSWORD_LINE = 10_000;
 
-async function firstLineOfInput(): Promise<string> {
+/** The lines of standard input that are not empty. @throws Failure where there are none, or more than that */
+export async function readLines(maxBytes: number): Promise<readonly string[]> {
+  const text = await readInput(maxBytes + 1, () => false);
+  if (Buffer.byteLength(text) > maxBytes) throw wrongUsage("there is too much on standard input");
+  const lines = text.split(/\r?\n/).filter((line) => line !== "");
+  if (lines.length === 0) throw wrongUsage("there is nothing on standard input");
+  return lines;
+}
+
+/** Until it ends, a chunk is the last one wanted, or there are that many bytes. */
+async function readInput(enoughBytes: number, isLast: (chunk: Buffer) => boolean): Promise<string> {
   const chunks: Buffer[] = [];
   let size = 0;
   for await (const chunk of process.stdin as AsyncIterable<Buffer>) {
     chunks.push(chunk);
     size += chunk.length;
-    if (chunk.includes(0x0a) || size > MAX_PASSWORD_LINE) break;
+    if (isLast(chunk) || size >= enoughBytes) break;
   }
-  const [line = ""] = Buffer.concat(chunks).toString("utf8").split("\n", 1);
+  return Buffer.concat(chunks).toString("utf8");
+}
+
+async function firstLineOfInput(): Promise<string> {
+  const text = await readInput(MAX_PASSWORD_LINE, (chunk) => chunk.includes(0x0a));
+  const [line = ""] = text.split("\n", 1);
   const password = line.replace(/\r$/, "");
   if (password === "") throw wrongUsage("--password-stdin: there is nothing on standard input");
   return password;

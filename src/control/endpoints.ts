@@ -3,6 +3,7 @@ import { auditEndpoints } from "./audit.ts";
 import { authEndpoints } from "./auth.ts";
 import { credentialEndpoints } from "./credentials.ts";
 import type { Endpoint } from "./endpoint.ts";
+import { explainEndpoints } from "./explain.ts";
 import { importEndpoints } from "./imports.ts";
 import { oauthEndpoints } from "./oauth.ts";
 import { revocationEndpoints } from "./revocations.ts";
@@ -19,5 +20,6 @@ export const ENDPOINTS: readonly Endpoint[] = [
   ...sessionEndpoints,
   ...revocationEndpoints,
   ...auditEndpoints,
+  ...explainEndpoints,
   ...importEndpoints,
 ];

@@ -52,10 +52,10 @@ const DISGUISED_DOTS =
  * segments, tabs. Platforms that mend the target before we see it leave a path that is safe to serve.
  * @throws Problem `host_invalid` or `request_malformed` (no URL, a fragment in the target, `OPTIONS *`). Ambiguous
  * paths do not throw: `arrival.ambiguities` tells.
+ * @param target as it was sent, where the request is only told of: building one mends its URL
  * @see RFC 9110 §7.2, RFC 9112 §3.2, RFC 3986 §6.2.2
  */
-export function arrive(request: Request): Arrival {
-  const target = request.url;
+export function arrive(request: Request, target = request.url): Arrival {
   const hostHeader = request.headers.get("host");
   if (hostHeader !== null && !isAuthority(hostHeader, 0, hostHeader.length)) {
     throw new Problem("host_invalid", "Host header");

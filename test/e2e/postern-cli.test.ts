@@ -196,6 +196,46 @@ describe("npm run postern", { timeout: TIMEOUT_MS }, () => {
     expect(await done("audit", "list", "--action", "epoch.renewed")).toContain("epoch.renewed");
   });
 
+  it("explains what a request would be decided as, without showing or sending what it was told", async () => {
+    await done("users", "create", ...REALM, "--id", "ex", "--name", "Ex");
+    const { id, key } = await json("keys", "create", ...REALM, "--user", "ex", "--scope", "things.write");
+    const url = "http://127.0.0.1:8787/read/1";
+    const told = await postern(["explain", url, "--headers-stdin"], {
+      input: `Authorization: Bearer ${key}\n`,
+    });
+    expect(told.stderr).toBe("");
+    expect(told.stdout).toBe(
+      [
+        "outcome     refused 403 scope_insufficient",
+        "reason      not all scopes",
+        "site        api",
+        "path        /read/1",
+        "route       SITE_API.routes[1]  any method /read/*",
+        "demands     auth required; by jwt,api_key,pat,session; scopes things.read",
+        `credential  api_key ${id}`,
+        "caller      main/ex, role user; scopes things.write",
+        "",
+      ].join("\n"),
+    );
+    expect(await done("explain", "http://127.0.0.1:8787/nowhere", "--method", "post")).toMatch(
+      /^outcome +refused 404 route_not_found\n(.*\n)*route +-\n/,
+    );
+    const ok = await json(
+      "explain",
+      "http://127.0.0.1:8787/things/1",
+      "--header",
+      `Authorization: Bearer ${key}`,
+    );
+    expect(ok).toMatchObject({ outcome: "forwarded", status: null, principal: { id: "ex" } });
+    expect(await json("keys", "show", id, ...REALM)).toMatchObject({ last_used_at: null });
+
+    const bad = await postern(["explain", url, "--header", `Bearer ${key}`]);
+    expect(bad).toMatchObject({ status: 2, stdout: "" });
+    expect(bad.stderr).not.toContain(key);
+    const own = await postern(["explain", `${dev.address}/_gateway/me`]);
+    expect(own).toMatchObject({ status: 1, stderr: expect.stringContaining("a path of the gateway itself") });
+  });
+
   it("takes the ADMIN_TOKEN of this machine for a gateway on it", async () => {
     writeFileSync(join(scratch, ".dev.vars"), `ADMIN_TOKEN='${dev.adminToken}'\n`);
     const { status } = await runPostern(["realms", "list", "--url", dev.address, "--state", scratch]);

@@ -4,6 +4,7 @@ import { beforeEach, describe, expect, it, vi } from "vitest";
 import type { GatewayApp } from "../../../src/app.ts";
 import { mountControlPlane } from "../../../src/control/control-plane.ts";
 import { ENDPOINTS } from "../../../src/control/endpoints.ts";
+import { mountFacts } from "../../../src/control/facts.ts";
 import {
   ADMIN_TOKEN,
   addApiKey,
@@ -84,6 +85,7 @@ const EXPECTED: Readonly<Record<string, keyof typeof LET_IN>> = {
   "POST /admin/realms/:realm/revocations": "admin writes",
   "GET /admin/audit": "admin reads",
   "GET /admin/audit/verify": "admin reads",
+  "POST /admin/explain": "admin reads",
   "POST /admin/import": "admin writes",
   "POST /admin/epoch": "root writes",
 };
@@ -215,9 +217,11 @@ describe("the router and the matrix", () => {
   /** The paths that are really mounted, each for all methods. */
   function mountedPaths(): readonly string[] {
     const app: GatewayApp = new Hono();
-    mountControlPlane(app, () => {
+    const nobody = () => {
       throw new Error("nothing is called");
-    });
+    };
+    mountControlPlane(app, nobody);
+    mountFacts(app, nobody);
     return app.routes.map(({ path }) => path);
   }
 
