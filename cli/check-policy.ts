@@ -2,6 +2,7 @@
 import { createIssues } from "../src/config/issue.ts";
 import { loadConfig } from "../src/config/load.ts";
 import { isTable, nearest } from "../src/config/read.ts";
+import type { SecretNeed } from "../src/config/secrets.ts";
 import { type PolicyFile, parsePolicyFile } from "./policy-file.ts";
 import { aligned, issueLines, policyTable } from "./policy-table.ts";
 import { standIn } from "./stand-ins.ts";
@@ -37,9 +38,16 @@ export function checkPolicy(source: PolicySource): Report {
   const policy = parsePolicyFile(source.text, source.environment);
   const asked = new Set<string>();
   const needed = new Set<string>();
+  /** One secret for one name, as it will be. */
+  const made = new Map<string, string | undefined>();
+  const standInFor = (need: SecretNeed) => {
+    const key = JSON.stringify(need);
+    if (!made.has(key)) made.set(key, standIn(need));
+    return made.get(key);
+  };
   const result = loadConfig({ ...policy.bindings, ...policy.variables }, (need) => {
     asked.add(need.name);
-    const secret = source.secrets[need.name] ?? standIn(need);
+    const secret = source.secrets[need.name] ?? standInFor(need);
     if (secret !== undefined && need.kind !== "admin_token") needed.add(need.name);
     return secret;
   });

@@ -5,6 +5,7 @@ import type { Issues } from "./issue.ts";
 import { isLoopback, parseUrl } from "./names.ts";
 import { nearest, readPartly } from "./read.ts";
 import { compileRealms, GATEWAY_REALM } from "./realms.ts";
+import { warnOfSameTokens } from "./same-tokens.ts";
 import { type GatewayInput, GatewaySchema, type SigningAlgorithm } from "./schema.ts";
 import { findBinding, type Scope } from "./scope.ts";
 import { ADMIN_TOKEN, areEqual, readGatewaySecrets, type SecretSource } from "./secrets.ts";
@@ -58,6 +59,7 @@ export function compileConfig(given: GatewayInput, { secrets: source, ...rest }:
     );
   }
   reportSentSecrets(sources, issues);
+  warnOfSameTokens(sites, (index) => `${sources[index]?.keyOf("jwt")}`, issues);
   reportSharedSecrets(sites, (index) => `${sources[index]?.keyOf("user_context")}.secret`, issues);
   if ((looksUp || sites.some(needsStore)) && findBinding(scope.env, "DB", "prepare") === null) {
     issues.add(
