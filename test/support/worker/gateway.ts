@@ -240,11 +240,12 @@ export async function addUser(
   await writes.createUser({ realm: "main", id, ...times, ...overrides }, password);
 }
 
-async function addCredential(
+/** One that was made elsewhere, in the clear. */
+export async function addCredential(
   kind: "api_key" | "pat",
   id: string,
   secret: string,
-  overrides: Partial<NewCredential>,
+  overrides: Partial<NewCredential> = {},
 ): Promise<string> {
   const [digest = ""] = await storedDigests(secret, peppers);
   const row = { id, kind, realm: "main", userId: "7", digest, pepper: "p1", createdAtSeconds: nowSeconds() };
