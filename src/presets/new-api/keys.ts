@@ -105,10 +105,14 @@ function entryOf(protocols: string): string | undefined {
 
 const withoutBearer = (sent: string): string => sent.trim().replace(BEARER, "").trim();
 
-/** The part up to the first hyphen is the key, the next one a channel. */
+/**
+ * The part up to the first hyphen is the key, the next one a channel.
+ * @throws Problem `credential_conflict` for several words, which a channel that is overlooked would hide
+ */
 function keyOf(sent: string | null, place: Place): Presented | null {
   const bare = withoutBearer(sent ?? "");
   if (bare === "") return null;
+  if (/[\s,]/.test(bare)) throw new Problem("credential_conflict", "several words where one key belongs");
   const [key = "", suffix = null] = bare.replace(/^sk-/, "").split("-");
   return { credential: { kind: "api_key", value: `sk-${key}`, suffix, claimedUserId: null }, place };
 }
