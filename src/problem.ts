@@ -57,6 +57,8 @@ export interface ProblemDetails {
   readonly retryAfterSeconds?: number;
   /** Scopes a caller would need, for the RFC 6750 challenge. */
   readonly scopes?: readonly string[];
+  /** The first of them that the caller has not. */
+  readonly missingScope?: string;
   /** Why a credential was refused: for dialects whose clients tell more cases apart than `code` does. */
   readonly reject?: RejectReason;
   /** Attributes of the user concerned, where known. For dialects; never sent. */

@@ -3,6 +3,7 @@ import type { Level, Preset } from "../presets/preset.ts";
 import { readTable, type TableRow } from "../presets/table.ts";
 import { CREDENTIAL_KINDS } from "../types.ts";
 import { resourcePath } from "./mcp.ts";
+import { ambiguityBits } from "./names.ts";
 import type { RouteFacts } from "./routes.ts";
 import { shapeOf } from "./specificity.ts";
 import type { Route } from "./types.ts";
@@ -67,7 +68,7 @@ function compileRow(
     takesExpiredKeys: level.takesExpiredKeys ?? false,
     ignoresUserHeader: level.ignoresUserHeader ?? false,
     accept: auth === "none" ? [] : accept.filter((kind) => facts.verifiable.includes(kind)),
-    minimumRole: isUserKnown && level.role !== undefined ? facts.ladder.indexOf(level.role) : 0,
+    minimumRole: isUserKnown ? stepOf(level.role, facts.ladder) : 0,
     scopes: level.scopes ?? [],
     anyScopes: level.any_scopes ?? [],
     permissions: isUserKnown ? (level.permissions ?? []) : [],
@@ -75,9 +76,16 @@ function compileRow(
     limit: null,
     freshnessSeconds: level.freshness_seconds ?? facts.gatewayFreshnessSeconds,
     mode: "enforce",
-    allow: facts.allow,
+    allow: facts.allow | ambiguityBits(level.allow ?? []),
     cache: false,
     firstByteSeconds: null,
     maxStreamSeconds: null,
   };
+}
+
+/** A role that a site's own ladder lacks is nobody's, so that nothing opens by leaving a step out. */
+function stepOf(role: string | undefined, ladder: readonly string[]): number {
+  if (role === undefined) return 0;
+  const step = ladder.indexOf(role);
+  return step === -1 ? ladder.length : step;
 }

@@ -22,8 +22,9 @@ export function authorize(principal: Principal | null, { site, route }: Match): 
     throw new Problem("role_insufficient", `role ${principal.role}`, { about: principal.attributes });
   }
   const { scopes } = principal.credential;
-  if (!holdsAll(scopes, route.scopes)) {
-    throw new Problem("scope_insufficient", "not all scopes", { scopes: route.scopes });
+  const missingScope = route.scopes.find((scope) => !scopes.includes(scope));
+  if (missingScope !== undefined) {
+    throw new Problem("scope_insufficient", "not all scopes", { scopes: route.scopes, missingScope });
   }
   if (!holdsAny(scopes, route.anyScopes)) {
     throw new Problem("scope_insufficient", "none of the scopes", { scopes: route.anyScopes });

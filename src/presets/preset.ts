@@ -58,6 +58,8 @@ export interface PresetRules {
   readonly rejectRecord: (record: CredentialRecord, route: Route) => RejectReason | null;
   /** What the credential's own additions demand of its owner, after authorization. @throws Problem */
   readonly restrict: (principal: Principal, credential: Credential, route: Route, arrival: Arrival) => void;
+  /** What the system calls its installation, where its tokens have to do with that. */
+  readonly siteId?: string;
   /** API keys that stand in the configuration; the digest (hex SHA-256) of each. */
   readonly configuredKeys: ReadonlySet<string>;
   /** What whoever holds one of them may do. */

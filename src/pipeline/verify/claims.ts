@@ -30,9 +30,10 @@ const ISSUED_AHEAD_SECONDS = 1;
 const MAX_ID_LENGTH = 256;
 
 /**
- * Checks the claims against what the issuer is configured to say: `iss`, `aud` and `require` exactly; `exp` present and
- * no further away than `maxLifetimeSeconds`; `nbf`, `iat` numbers when present; the subject a non-empty string; `jti`
- * and session id strings when present. All times within the issuer's tolerance, at most 60 s.
+ * Checks the claims against what the issuer is configured to say: `iss`, `aud` and `require` exactly; `exp` present;
+ * `nbf`, `iat` numbers when present; the subject a non-empty string; `jti` and session id strings when present; what a
+ * preset reads in them; and that `exp` is no further away than `maxLifetimeSeconds`. All times within the issuer's
+ * tolerance, at most 60 s.
  * Does not check the signature, role, scopes or revocation.
  *
  * @see RFC 7519 §4.1, RFC 8725 §3.8, §3.9
@@ -52,7 +53,6 @@ export function readFacts(claims: Claims, issuer: JwtIssuer, nowSeconds: number)
   if (sessionId !== undefined && !isId(sessionId)) return { reason: "claim" };
 
   const toleranceSeconds = toleranceOf(issuer);
-  if (exp - nowSeconds > issuer.maxLifetimeSeconds + toleranceSeconds) return { reason: "claim" };
   if (iat !== undefined && iat > nowSeconds + toleranceSeconds + ISSUED_AHEAD_SECONDS) {
     return { reason: "not_yet_valid" };
   }
@@ -72,7 +72,11 @@ export function readFacts(claims: Claims, issuer: JwtIssuer, nowSeconds: number)
     expiresAtSeconds: exp,
   };
   const reason = untimely(facts, issuer, nowSeconds);
-  return reason === null ? { facts } : { reason };
+  if (reason !== null) return { reason };
+  const read = issuer.interpret === null ? { facts } : issuer.interpret(claims, facts);
+  if ("reason" in read) return read;
+  // Last: what is no access token may live longer, and that it is none is what its holder is told.
+  return exp - nowSeconds > issuer.maxLifetimeSeconds + toleranceSeconds ? { reason: "claim" } : read;
 }
 
 /**

@@ -168,8 +168,7 @@ export function createJwtVerifier(deps: JwtVerifierDeps): Verifier {
 function readFactsOf(signed: Claims, issuer: JwtIssuer, nowSeconds: number): FactsOrReason {
   const claims = issuer.rename === undefined ? signed : issuer.rename(signed);
   if (claims === null) return { reason: "claim" };
-  const read = readFacts(claims, issuer, nowSeconds);
-  return "reason" in read || issuer.interpret === null ? read : issuer.interpret(claims, read.facts);
+  return readFacts(claims, issuer, nowSeconds);
 }
 
 /** By the unverified `iss` where there are several; the one chosen is then verified, `iss` included (RFC 8725 §3.8). */
@@ -228,7 +227,8 @@ function decide(facts: TokenFacts, issuer: JwtIssuer, knowledge: Knowledge, site
     return { kind: "accept", principal: standAlone(facts, site) };
   }
   const { user } = knowledge;
-  if (user === null || user.status === "deleted") return { kind: "reject", reason: "owner_missing" };
+  if (user === null) return { kind: "reject", reason: "owner_missing" };
+  if (user.status === "deleted") return { kind: "reject", reason: "owner_missing", about: user.attributes };
   if (user.id !== facts.subject || user.realm !== site.realm.name) {
     return { kind: "reject", reason: "owner_missing" };
   }
