@@ -1,25 +1,36 @@
-// Stub
-import type { Preset } from "../preset.ts";
+// Cloudreve v4: JWTs under the site's master key, refusals that are 200 and say so in the body.
+import type { Preset, PresetRules } from "../preset.ts";
+import { cloudreveJwt } from "./claims.ts";
+import { dialect } from "./dialect.ts";
+import { isForeign, PLACES, read } from "./read.ts";
+import { LEVELS, TABLE } from "./routes.ts";
 
 export const cloudreve: Preset = {
   name: "cloudreve",
-  canIssue: true,
   isCaseSensitive: true,
-  defaults: () => ({}),
-  jwt: null,
-  levels: { none: { auth: "none" } },
-  table: "none : /*",
+  canIssue: false,
+  defaults: (isIssuing) => ({
+    users: isIssuing ? "required" : "none",
+    on_invalid: "anonymous",
+    user_header: false,
+    // The origin checks the same token by the same key.
+    forward_credential: true,
+  }),
+  jwt: cloudreveJwt,
+  levels: LEVELS,
+  table: TABLE,
   issuingTable: "",
-  signIn: { accessSeconds: 900, idleDays: 14, sessionDays: 30, cookie: undefined },
-  compile: (_site, _scope) => ({
+  signIn: { accessSeconds: 3_600, idleDays: 14, sessionDays: 365, cookie: undefined },
+  compile: ({ values, isIssuing }): PresetRules => ({
     name: "cloudreve",
-    isIssuing: false,
-    kinds: () => [],
-    read: () => null,
-    places: () => [],
-    isForeign: () => false,
-    dialect: null,
-    unforgivable: [],
+    isIssuing,
+    kinds: () => ["jwt"],
+    read,
+    places: () => PLACES,
+    isForeign,
+    dialect: values.errors === "problem" ? null : dialect,
+    // A bad token is nobody. These are good ones, of the wrong kind or of somebody who may not.
+    unforgivable: ["token_use", "subject", "owner_missing", "owner_inactive"],
     rejectRecord: () => null,
     restrict: () => {},
     configuredKeys: new Set(),
