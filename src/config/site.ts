@@ -156,6 +156,12 @@ function checkPreset({ preset, values, jwt, isGiven, failed, keyOf }: SiteSource
   if (values.issue === true && !preset.canIssue) {
     issues.add(keyOf("issue"), `is not possible with the preset ${preset.name}: leave it out`);
   }
+  // In the order of the preset's levels, which is that of its steps.
+  const steps = [...new Set(Object.values(preset.levels).flatMap(({ role }) => role ?? []))];
+  const ladder = (values.roles ?? DEFAULT_LADDER).filter((role) => steps.includes(role));
+  if (ladder.join(" ") !== steps.join(" ") && !failed.has("roles")) {
+    issues.add(keyOf("roles"), `must hold the steps that ${preset.name} asks for: ${steps.join(" < ")}`);
+  }
   if (preset.jwt !== null && jwt.length === 0 && !failed.has("jwt")) {
     issues.add(keyOf("jwt"), `is required with the preset ${preset.name}: a table with secret = "NAME"`);
   } else if (preset.jwt === null && jwt.length > 0) {
