@@ -1,0 +1,169 @@
+// Pages in a real browser: what signs in with a cookie, and what a page of another origin cannot do with it.
+import type { Browser, BrowserContext, Page } from "playwright-core";
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from "vitest";
+import { IS_BROWSER_WANTED, startBrowser, WHY_NO_BROWSER } from "../../support/node/chromium.ts";
+import { type ClientGateway, USER } from "./gateway.ts";
+
+interface Sending {
+  readonly method?: string;
+  readonly headers?: Readonly<Record<string, string>>;
+  readonly body?: string;
+}
+interface Got {
+  /** `null`: the browser keeps the answer from the page. */
+  readonly status: number | null;
+  readonly body: string;
+}
+
+/** `fetch` in the page, with its cookies. */
+const call = (page: Page, url: string, sending: Sending = {}): Promise<Got> =>
+  page.evaluate(
+    async ([to, init]): Promise<Got> => {
+      try {
+        const response = await fetch(to, Object.assign({ credentials: "include" }, init));
+        return { status: response.status, body: await response.text() };
+      } catch {
+        return { status: null, body: "" };
+      }
+    },
+    [url, sending] as const,
+  );
+
+const postJson = (page: Page, url: string, body: object) =>
+  call(page, url, {
+    method: "POST",
+    headers: { "content-type": "application/json" },
+    body: JSON.stringify(body),
+  });
+
+const SELF = "/api/user/self";
+const CREDENTIALS = { username: USER.username, password: USER.password };
+
+export function describeBrowser(gateway: () => ClientGateway): void {
+  if (!IS_BROWSER_WANTED) process.stderr.write(`\nSKIPPED: pages in a browser. ${WHY_NO_BROWSER}\n\n`);
+
+  describe.skipIf(!IS_BROWSER_WANTED)("pages in Chromium", () => {
+    let browser: Browser | null = null;
+    let context: BrowserContext;
+    beforeAll(async () => {
+      browser = await startBrowser();
+    });
+    afterAll(() => browser?.close());
+    beforeEach(async () => {
+      if (browser === null) throw new Error("no browser");
+      context = await browser.newContext();
+    });
+    afterEach(() => context.close());
+
+    async function pageAt(url: string): Promise<Page> {
+      const page = await context.newPage();
+      expect((await page.goto(`${url}/`))?.status()).toBe(200);
+      expect(await page.title()).toBe("console");
+      return page;
+    }
+
+    /** Of another site, from the same server: nothing but the address tells it from a page of ours. */
+    const strangePage = () => pageAt(gateway().relay.address);
+    /** Of the same site, at another port: browsers send it the same cookies. */
+    const pageNextDoor = (site: string) =>
+      pageAt(`http://${site}.localhost:${new URL(gateway().relay.address).port}`);
+
+    describe("the console of the current New API, whose users sign in at the gateway", () => {
+      const REFRESH = "/api/user/auth/refresh";
+      const urlOf = (path: string) => `${gateway().urlOf("console")}${path}`;
+
+      async function signIn(page: Page): Promise<string> {
+        const { status, body } = await postJson(page, "/api/user/login", CREDENTIALS);
+        const { success, data } = JSON.parse(body);
+        expect([status, success]).toEqual([200, true]);
+        return data.access_token;
+      }
+
+      it("signs in, calls with the token, gets the next one for the cookie, and signs out", async () => {
+        const page = await pageAt(urlOf(""));
+        const token = await signIn(page);
+        const headers = { authorization: `Bearer ${token}` };
+        const self = await call(page, SELF, { headers });
+        expect([self.status, JSON.parse(self.body).data]).toMatchObject([200, { id: USER.id }]);
+
+        const [cookie] = await context.cookies();
+        expect(cookie).toMatchObject({
+          ...{ name: "new_api_refresh", path: "/api/user/auth" },
+          ...{ httpOnly: true, sameSite: "Strict" },
+        });
+        const refreshed = await postJson(page, REFRESH, {});
+        expect(refreshed.status).toBe(200);
+        const next = { authorization: `Bearer ${JSON.parse(refreshed.body).data.access_token}` };
+        expect((await call(page, SELF, { headers: next })).status).toBe(200);
+
+        expect((await postJson(page, "/api/user/auth/logout", {})).status).toBe(200);
+        expect((await postJson(page, REFRESH, {})).status).toBe(401);
+        expect((await call(page, SELF, { headers: next })).status).toBe(401);
+      });
+
+      // Browsers send cookies to every port of a host, so what arrives differs; what comes of it does not.
+      it.each([
+        ["another site", strangePage, false],
+        ["the same site at another port", () => pageNextDoor("console"), true],
+      ])("a page of %s gets no token, and cannot sign the user out", async (_, open, isCookieSent) => {
+        const page = await pageAt(urlOf(""));
+        await signIn(page);
+        const stranger = await open();
+        for (const path of [REFRESH, "/api/user/auth/logout"]) {
+          const got = await call(stranger, urlOf(path), { method: "POST", body: "{}" });
+          expect([path, got]).toEqual([path, { status: null, body: "" }]);
+        }
+        const arrived = gateway().headsFrom(new URL(stranger.url()).origin);
+        expect(arrived.map((head) => /^cookie: new_api_refresh=/im.test(head))).toEqual([
+          isCookieSent,
+          isCookieSent,
+        ]);
+        expect((await postJson(page, REFRESH, {})).status).toBe(200);
+      });
+    });
+
+    describe("a site whose users sign in at /_gateway/auth/login, with a session cookie", () => {
+      const urlOf = (path: string) => `${gateway().urlOf("people")}${path}`;
+      const COOKIE = "__Host-postern-tools";
+
+      async function signIn(page: Page): Promise<void> {
+        const body = { ...CREDENTIALS, realm: "tools", session: "cookie" };
+        expect((await postJson(page, "/_gateway/auth/login", body)).status).toBe(200);
+      }
+
+      it("signs in, calls with nothing but the cookie, and signs out", async () => {
+        const page = await pageAt(urlOf(""));
+        expect((await call(page, SELF)).status).toBe(401);
+        await signIn(page);
+        expect(await context.cookies()).toMatchObject([
+          { name: COOKIE, domain: "people.localhost", path: "/", httpOnly: true, secure: true },
+        ]);
+        const self = await call(page, SELF);
+        expect([self.status, JSON.parse(self.body).data]).toMatchObject([200, { id: USER.id }]);
+        expect(gateway().relay.received.at(-1)?.headers.cookie).toBeUndefined();
+        expect((await postJson(page, SELF, {})).status).toBe(200);
+
+        expect((await postJson(page, "/_gateway/auth/logout", {})).status).toBe(204);
+        expect((await call(page, SELF)).status).toBe(401);
+      });
+
+      it.each([
+        ["another site", strangePage],
+        ["the same site at another port", () => pageNextDoor("people")],
+      ])("a page of %s reads nothing, changes nothing, and signs nobody out", async (_, open) => {
+        const page = await pageAt(urlOf(""));
+        await signIn(page);
+        const stranger = await open();
+        const posts = () => gateway().relay.received.filter(({ method }) => method === "POST").length;
+        const before = posts();
+        expect((await call(stranger, urlOf(SELF))).status).toBeNull();
+        // What a page may send without asking first.
+        const simple = { method: "POST", headers: { "content-type": "text/plain" }, body: "{}" };
+        expect((await call(stranger, urlOf(SELF), simple)).status).toBeNull();
+        expect((await call(stranger, urlOf("/_gateway/auth/logout"), simple)).status).toBeNull();
+        expect(posts()).toBe(before);
+        expect((await call(page, SELF)).status).toBe(200);
+      });
+    });
+  });
+}
