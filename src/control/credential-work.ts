@@ -4,7 +4,7 @@ import { mintApiKey, mintPat, randomBase62 } from "../crypto/credential-format.t
 import { storedDigests } from "../crypto/digest.ts";
 import { Problem } from "../problem.ts";
 import type { CredentialView, PageQuery } from "../store/directory.ts";
-import type { CredentialPatch, CredentialState } from "../store/writes.ts";
+import type { CredentialPatch, CredentialState, OwnerState } from "../store/writes.ts";
 import type { Caller } from "./caller.ts";
 import { type CredentialInput, type CredentialKind, KINDS, toCredential } from "./credential-fields.ts";
 import type { Call } from "./endpoint.ts";
@@ -16,8 +16,12 @@ export interface Reach {
   readonly realm: Realm;
   /** `null`: of everyone in the realm. */
   readonly userId: string | null;
-  /** Before anything is changed. @throws Problem unless the caller may change what is this user's */
-  demandOwner(userId: string): Promise<void>;
+  /**
+   * Before anything is changed.
+   * @returns what that rests on; `null`: on nothing that could change
+   * @throws Problem unless the caller may change what is this user's
+   */
+  demandOwner(userId: string): Promise<OwnerState | null>;
   /** Before a secret is handed out or comes to life. @throws Problem unless the caller may give these scopes */
   demandScopes(scopes: readonly string[]): void;
 }
@@ -69,7 +73,7 @@ export async function createCredential(
   const { context, services } = work;
   const { realm } = reach;
   const expiresAtSeconds = futureOf(input.expires_at ?? null, context.nowSeconds);
-  await reach.demandOwner(userId);
+  const owner = await reach.demandOwner(userId);
   reach.demandScopes(input.scopes ?? []);
   const { secret, ...minted } = await mint(work, kind);
   const view = {
@@ -88,10 +92,10 @@ export async function createCredential(
   } as const;
   const row = { ...view, ...minted, createdAtSeconds: context.nowSeconds };
   const entry = work.audit("credential.created", targetOf(view), { user: userId });
-  const createdAtSeconds = await services.writes.audited(entry).createCredential(row, MAX_LIVE);
+  const createdAtSeconds = await services.writes.audited(entry).createCredential(row, MAX_LIVE, owner);
   if (createdAtSeconds === null) {
     if ((await services.directory.user(realm.name, userId)) === null) throw noOwner();
-    throw tooMany(kind);
+    throw isSameOwner(owner, await reach.demandOwner(userId)) ? tooMany(kind) : changedMeanwhile();
   }
   return withSecret({ ...view, createdAtSeconds }, secret);
 }
@@ -111,7 +115,7 @@ export async function patchCredential(
   const { context, services } = work;
   const { nowSeconds } = context;
   const found = await findCredential(work, reach, kind, id);
-  await reach.demandOwner(found.userId);
+  const owner = await reach.demandOwner(found.userId);
   const patch = patchOf(input);
   const fields = Object.keys(input);
   if (fields.length === 0) return toCredential(found);
@@ -119,7 +123,7 @@ export async function patchCredential(
   if (mayWiden(input)) {
     reach.demandScopes(input.scopes ?? found.scopes);
     if (input.expires_at !== undefined) demandEnd(input.expires_at, found, nowSeconds);
-    expected = found;
+    expected = { ...found, owner };
   }
   const entry = work.audit("credential.updated", targetOf(found), { fields });
   if (!(await services.writes.audited(entry).updateCredential(id, patch, nowSeconds, expected))) {
@@ -158,7 +162,7 @@ export async function rotateCredential(
   const { context, services } = work;
   const { nowSeconds } = context;
   const old = await findCredential(work, reach, kind, id);
-  await reach.demandOwner(old.userId);
+  const owner = await reach.demandOwner(old.userId);
   reach.demandScopes(old.scopes);
   demandRotatable(old, nowSeconds);
   const { secret, ...minted } = await mint(work, kind);
@@ -172,11 +176,12 @@ export async function rotateCredential(
   const details = { replaced_by: minted.id, grace_seconds: graceSeconds };
   const createdAtSeconds = await services.writes
     .audited(work.audit("credential.rotated", targetOf(old), details))
-    .rotateCredential(id, next, nowSeconds + graceSeconds, MAX_LIVE, old);
+    .rotateCredential(id, next, nowSeconds + graceSeconds, MAX_LIVE, { ...old, owner });
   if (createdAtSeconds === null) {
     const now = await findCredential(work, reach, kind, id);
     demandRotatable(now, nowSeconds);
-    throw isSameState(old, now) ? tooMany(kind) : changedMeanwhile();
+    const isSame = isSameState(old, now) && isSameOwner(owner, await reach.demandOwner(old.userId));
+    throw isSame ? tooMany(kind) : changedMeanwhile();
   }
   return withSecret(
     { ...old, id: minted.id, createdAtSeconds, expiresAtSeconds, lastUsedAtSeconds: null, replacedBy: null },
@@ -259,6 +264,10 @@ function demandRotatable({ replacedBy, status, expiresAtSeconds }: CredentialVie
 
 function isSameState(a: CredentialState, b: CredentialState): boolean {
   return a.expiresAtSeconds === b.expiresAtSeconds && a.scopes.join(" ") === b.scopes.join(" ");
+}
+
+function isSameOwner(a: OwnerState | null, b: OwnerState | null): boolean {
+  return a?.role === b?.role && a?.permissions.join(" ") === b?.permissions.join(" ");
 }
 
 /** Why nothing was changed although it was there a moment ago. */

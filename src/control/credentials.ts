@@ -21,6 +21,7 @@ function reachOf({ caller, params, services }: AdminCall): Reach {
       demandRank(caller, realm, owner.role);
       // Whoever holds a key acts with all of its owner's permissions.
       demandHeld(realm, owner.permissions, caller.permissions);
+      return owner;
     },
     demandScopes: (scopes) => demandHeld(realm, scopes, caller.scopes),
   };

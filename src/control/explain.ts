@@ -165,7 +165,11 @@ async function explain(
       const match = matchRoute(runtime.routes, context.arrival, trace);
       found.match = match;
       if (answerPreflight(match, context) !== null) return told("answered", 204);
-      await decide({ ...match, route: { ...match.route, limit: null } }, context);
+      const { site, route } = match;
+      await decide(
+        { ...match, site: { ...site, origin: NO_ORIGIN }, route: { ...route, limit: null } },
+        context,
+      );
       return told(match.route.answer === null ? "forwarded" : "answered", null);
     }
   } catch (error) {
@@ -222,7 +226,8 @@ const principalOf = ({ realm, id, name, role, permissions, credential }: Princip
   expires_at: credential.expiresAtSeconds,
 });
 
-/** What a step would ask of an origin is not asked. */
+/** What a step would ask of an origin, by whatever way it is reached, is not asked. */
+const NO_ORIGIN = { kind: "self" } as const;
 const NOWHERE: Runtime["forwarding"] = {
   fetch: () => Promise.reject(new Problem("introspection_unavailable", "explaining asks no origin")),
 };

@@ -21,7 +21,7 @@ function reachOf({ caller }: Pick<Call<unknown, unknown, User>, "caller">): Reac
   return {
     realm,
     userId: principal.id,
-    demandOwner: async () => {},
+    demandOwner: async () => null,
     demandScopes: (scopes) => demandSubset(scopes, principal.credential.scopes),
   };
 }

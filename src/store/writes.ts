@@ -30,6 +30,14 @@ export interface CredentialState {
   readonly scopes: readonly string[];
   readonly expiresAtSeconds: number | null;
   readonly replacedBy: string | null;
+  /** `undefined`, `null`: nothing about the owner was asked. */
+  readonly owner?: OwnerState | null;
+}
+
+/** Whoever holds a key acts with these, so they are part of what was decided. */
+export interface OwnerState {
+  readonly role: string;
+  readonly permissions: readonly string[];
 }
 
 /** What a rotation puts in a credential's place; the rest is taken over from the old one as it is then. */
@@ -104,10 +112,15 @@ export interface Writes {
   /**
    * @param most where the owner is deleted, or has so many of the kind that have not run out, nothing is created;
    *   `undefined`: neither is asked
+   * @param owner where the owner has another role or other permissions by now, nothing is created; `null`: not asked
    * @returns `created_at_seconds`, which may be later than asked: after any "everything issued until then" of the
    *   owner; `null`: nothing was created
    */
-  createCredential(credential: NewCredential, most?: number): Promise<number | null>;
+  createCredential(
+    credential: NewCredential,
+    most?: number,
+    owner?: OwnerState | null,
+  ): Promise<number | null>;
   /** @returns whether there is such a key or PAT, in the state that was expected */
   updateCredential(
     id: string,
@@ -243,11 +256,11 @@ export function createWrites(database: D1Database, entry: AuditEntry | null = nu
       return updated.length > 0;
     },
 
-    async createCredential(credential, most) {
+    async createCredential(credential, most, owner) {
       const { realm, userId, createdAtSeconds } = credential;
       const row = { ...credential, createdAtSeconds: issuedAt(realm, userId, createdAtSeconds) };
       const isWanted =
-        most === undefined ? ALWAYS : sql`${isOwned(credential)} AND ${liveOf(credential)} < ${most}`;
+        most === undefined ? ALWAYS : sql`${isOwned(credential, owner)} AND ${liveOf(credential)} < ${most}`;
       const [created] = await run([
         sql`${insert("credentials", CREDENTIAL_COLUMNS, row, isWanted)} RETURNING created_at_seconds`,
         announceIfChanged(subjectsOfNew(credential), "credential.created", createdAtSeconds),
@@ -399,8 +412,12 @@ const isUser = (realm: string, id: string) => sql`realm = ${realm} AND id = ${id
 const isAsExpected = (expected: { readonly role: string; readonly status: string } | undefined) =>
   expected === undefined ? IS_THERE : sql`role = ${expected.role} AND status = ${expected.status}`;
 
-const isOwned = ({ realm, userId }: Successor | NewCredential) =>
-  sql`EXISTS (SELECT 1 FROM users WHERE ${isUser(realm, userId)} AND ${IS_THERE})`;
+const isOwned = ({ realm, userId }: Successor | NewCredential, owner: OwnerState | null = null) =>
+  sql`EXISTS (SELECT 1 FROM users WHERE ${isUser(realm, userId)} AND ${IS_THERE} AND ${isOwner(owner)})`;
+
+/** Over the row of `users`. */
+const isOwner = (owner: OwnerState | null) =>
+  owner === null ? ALWAYS : sql`role = ${owner.role} AND json(permissions) = json(${owner.permissions})`;
 
 /** How many of the kind the owner has that have not run out. */
 const liveOf = ({ kind, realm, userId, createdAtSeconds }: Successor | NewCredential) =>
@@ -411,7 +428,9 @@ const isInState = (expected: CredentialState | undefined) =>
   expected === undefined
     ? ALWAYS
     : sql`json(scopes) = json(${expected.scopes})
-        AND expires_at_seconds IS ${expected.expiresAtSeconds} AND replaced_by IS ${expected.replacedBy}`;
+        AND expires_at_seconds IS ${expected.expiresAtSeconds} AND replaced_by IS ${expected.replacedBy}
+        AND EXISTS (SELECT 1 FROM users WHERE realm = credentials.realm AND id = credentials.user_id
+          AND ${isOwner(expected.owner ?? null)})`;
 
 const subjectsOfNew = ({ id, realm, digest }: Pick<NewCredential, "id" | "realm" | "digest">) => [
   credentialSubject(id),

@@ -1,5 +1,5 @@
 // What happens between two steps of something: a slow body, a demotion, a promotion, a password changed meanwhile.
-import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import { createPasswordHasher } from "../../../src/issuer/password-hasher.ts";
 import { createWrites } from "../../../src/store/writes.ts";
 import {
@@ -184,6 +184,70 @@ describe("requirement 19: who is lifted begins anew", () => {
     expect((await api(gateway, "POST", "auth/login", body, null)).status).toBe(401);
     const user = (await api(gateway, "GET", "admin/realms/gateway/users/bob", undefined, ADMIN_TOKEN)).body;
     expect(user).toMatchObject({ role: "root", has_password: false });
+  });
+
+  describe("also where it happens between the look and the write", () => {
+    const keys = "admin/realms/gateway/keys";
+    let admin: string;
+    /** Right before the next write. */
+    function meanwhile(work: () => Promise<unknown>): void {
+      const batch = DB.batch.bind(DB);
+      vi.spyOn(DB, "batch").mockImplementationOnce(async (statements) => {
+        await work();
+        return batch(statements);
+      });
+    }
+    const change = (patch: Parameters<typeof writes.updateUser>[2]) => () =>
+      writes.updateUser("gateway", "bob", patch, nowSeconds());
+    const live = async () =>
+      (await DB.prepare("SELECT id FROM credentials WHERE user_id = 'bob' AND status = 'active'").all())
+        .results;
+
+    beforeEach(async () => {
+      await addUser("g1", { realm: "gateway", role: "admin" });
+      await addUser("bob", { realm: "gateway", role: "user" });
+      admin = await addApiKey("g1-key", {
+        realm: "gateway",
+        userId: "g1",
+        scopes: ["gateway.read", "gateway.write"],
+      });
+    });
+    afterEach(() => void vi.restoreAllMocks());
+
+    it.each([
+      ["who is lifted", { role: "root" }, { code: "rank_insufficient" }],
+      [
+        "who is given a permission that the caller has not",
+        { permissions: ["p"] },
+        { code: "grant_exceeds_holder" },
+      ],
+      ["who has another role that the caller outranks", { role: "public" }, { code: "changed_meanwhile" }],
+    ])("no key is made for one %s", async (_who, patch, expected) => {
+      meanwhile(change(patch));
+      expect((await api(gateway, "POST", keys, { user: "bob" }, admin)).body).toMatchObject(expected);
+      expect(await live()).toEqual([]);
+    });
+
+    it.each([
+      ["rotated", "POST", "/rotate", {}],
+      ["enabled", "PATCH", "", { status: "active" }],
+      ["given more", "PATCH", "", { scopes: ["gateway.read"] }],
+    ])("no key of one who is given a permission is %s", async (_what, method, path, body) => {
+      await addApiKey("b1", { realm: "gateway", userId: "bob" });
+      meanwhile(change({ permissions: ["p"] }));
+      const refused = await api(gateway, method, `${keys}/b1${path}`, body, admin);
+      expect(refused.status).toBeGreaterThanOrEqual(403);
+      expect(refused.status).toBeLessThanOrEqual(409);
+      expect(await live()).toEqual([{ id: "b1" }]);
+      expect((await api(gateway, "GET", `${keys}/b1`)).body).toMatchObject({ scopes: [], replaced_by: null });
+    });
+
+    it("and where nobody comes between, all of it is done", async () => {
+      expect((await api(gateway, "POST", keys, { user: "bob" }, admin)).status).toBe(201);
+      await addApiKey("b1", { realm: "gateway", userId: "bob", status: "disabled" });
+      expect((await api(gateway, "PATCH", `${keys}/b1`, { status: "active" }, admin)).status).toBe(200);
+      expect((await api(gateway, "POST", `${keys}/b1/rotate`, {}, admin)).status).toBe(201);
+    });
   });
 
   it("but not who is lowered, or moved among those whom an administrator may act on", async () => {
