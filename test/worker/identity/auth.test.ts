@@ -9,6 +9,7 @@ import {
   bearer,
   DB,
   emptyStores,
+  GATEWAY,
   type Gateway,
   startGateway,
 } from "../../support/worker/gateway.ts";
@@ -231,11 +232,52 @@ describe("requirement 18: a failed sign-in tells nothing", () => {
     expect(answers.every(({ status }) => [401, 429, 503].includes(status))).toBe(true);
   });
 
+  it("asks D1 as often for a name that nobody has: neither failure nor delay takes longer for one that somebody has", async () => {
+    gateway = startGateway({ vars: { GATEWAY: { ...GATEWAY, client_address_header: "x-address" } } });
+    const attempt = async (username: string, address: string) => {
+      const before = gateway.counts.d1;
+      const { status } = await gateway.fetch(`${GATEWAY_HOST}/auth/login`, {
+        method: "POST",
+        headers: { "content-type": "application/json", "x-address": address },
+        body: JSON.stringify({ realm: "main", username, password: "wrong password" }),
+      });
+      await gateway.settle();
+      return `${status}, ${gateway.counts.d1 - before} operations`;
+    };
+    const known: string[] = [];
+    const unknown: string[] = [];
+    for (let i = 0; i < 3; i++) {
+      known.push(await attempt("alice", "192.0.2.1"));
+      unknown.push(await attempt("nobody", "192.0.2.2"));
+    }
+    await DB.prepare("UPDATE throttles SET next_at_seconds = next_at_seconds + 60").run();
+    known.push(await attempt("alice", "192.0.2.1"));
+    unknown.push(await attempt("nobody", "192.0.2.2"));
+    expect(known).toEqual(unknown);
+    expect(known.at(-1)).toMatch(/^429, [1-9]/);
+  });
+
   it("forgets failures with the right password", { timeout: 20_000 }, async () => {
     for (let round = 0; round < 3; round++) {
       for (let i = 0; i < 4; i++) await login({ username: "alice", password: "wrong password" });
       expect((await login({ username: "alice" })).status).toBe(200);
     }
+  });
+});
+
+describe("a password of the system that users came from", () => {
+  it("is good in two tabs at once, and hashed anew once", async () => {
+    const salt = "0123456789abcdef";
+    const bytes = await crypto.subtle.digest("SHA-256", new TextEncoder().encode(PASSWORD + salt));
+    const hash = [...new Uint8Array(bytes)].map((byte) => byte.toString(16).padStart(2, "0")).join("");
+    await addUser("8", { username: "bob" }, { scheme: "cloudreve", hash: `${salt}:${hash}` });
+    const answers = await Promise.all([1, 2, 3].map(() => login({ username: "bob" })));
+    expect(answers.map(({ status }) => status)).toEqual([200, 200, 200]);
+    const row = await DB.prepare("SELECT scheme FROM passwords WHERE user_id = '8'").first();
+    expect(row).toEqual({ scheme: "scrypt" });
+    expect((await actions()).filter(({ action }) => action === "user.password_rehashed")).toHaveLength(1);
+    expect((await login({ username: "bob", password: "another password" })).status).toBe(401);
+    expect((await login({ username: "bob" })).status).toBe(200);
   });
 });
 
