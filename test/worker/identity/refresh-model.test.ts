@@ -119,6 +119,7 @@ const step = fc.oneof(
     weight: 2,
     arbitrary: fc.record({ who: fc.constant("parallel"), times: fc.integer({ min: 2, max: 5 }) }),
   },
+  { weight: 2, arbitrary: fc.record({ who: fc.constant("client and thief at once") }) },
   {
     weight: 5,
     arbitrary: fc.record({
@@ -172,6 +173,30 @@ describe("requirement 17: refresh is single use through one atomic update", () =
             return { kind: expected, counter: answer.kind === "live" ? answer.session.counter : null };
           };
 
+          /** D1 puts them in one order or the other: what it answers and leaves behind must be that of one of them. */
+          const race = async (mine: number, theirs: number): Promise<readonly Advance[]> => {
+            const one = { ...model };
+            const other = { ...model };
+            const firstMine = [present(one, mine), present(one, theirs)];
+            const firstTheirs = [present(other, theirs), present(other, mine)].reverse();
+            const answers = await Promise.all([
+              advance(id, mine, model.nowSeconds),
+              advance(id, theirs, model.nowSeconds),
+            ]);
+            const kinds = answers.map(kindOf);
+            expect([firstMine, firstTheirs], JSON.stringify(steps)).toContainEqual(kinds);
+            const row = await rowOf(id);
+            const isLeft = ({ counter, isAlive }: Model) =>
+              row?.counter === counter && (row.status === "active") === isAlive;
+            const left = [
+              ...(String(kinds) === String(firstMine) ? [one] : []),
+              ...(String(kinds) === String(firstTheirs) ? [other] : []),
+            ].find(isLeft);
+            expect(left, JSON.stringify(steps)).toBeDefined();
+            Object.assign(model, left);
+            return answers;
+          };
+
           for (const { who, isAnswerLost, tab = 0, back = 1, times = 2, seconds = 0 } of steps) {
             if (who === "time") model.nowSeconds += seconds;
             else if (who === "thief copies") held.thief = held.client;
@@ -184,6 +209,10 @@ describe("requirement 17: refresh is single use through one atomic update", () =
             } else if (who === "thief presents") {
               const { counter } = await presentBoth(held.thief);
               if (counter !== null) held.thief = counter;
+            } else if (who === "client and thief at once") {
+              const [mine, theirs] = await race(held.client, held.thief);
+              if (mine?.kind === "live") held.client = mine.session.counter;
+              if (theirs?.kind === "live") held.thief = theirs.session.counter;
             } else if (who === "stale") {
               await presentBoth(Math.max(0, model.counter - back));
             } else {
@@ -206,6 +235,89 @@ describe("requirement 17: refresh is single use through one atomic update", () =
         },
       ),
       { numRuns: RUNS, ...SEED },
+    );
+  });
+
+  it("tabs that share their tokens, lose answers and retry within the grace are never signed out", {
+    timeout: 300_000,
+  }, async () => {
+    /** Presentations of what is stored, after so many seconds of the first; which answers are heard. */
+    const round = fc.record({
+      pauseSeconds: fc.integer({
+        min: REFRESH_GRACE_SECONDS + 1,
+        max: IDLE_SECONDS - REFRESH_GRACE_SECONDS - 1,
+      }),
+      tabs: fc.array(
+        fc.record({
+          afterSeconds: fc.integer({ min: 0, max: REFRESH_GRACE_SECONDS }),
+          isHeard: fc.boolean(),
+        }),
+        { minLength: 1, maxLength: 5 },
+      ),
+    });
+    await fc.assert(
+      fc.asyncProperty(fc.array(round, { minLength: 1, maxLength: 4 }), async (rounds) => {
+        const id = await begin();
+        let stored = 0;
+        let nowSeconds = START_SECONDS;
+        for (const { pauseSeconds, tabs } of rounds) {
+          nowSeconds += pauseSeconds;
+          const presented = stored;
+          // Whoever hears nothing tries once more, at the very end of the grace.
+          const all = [
+            { afterSeconds: 0, isHeard: false },
+            ...tabs,
+            { afterSeconds: REFRESH_GRACE_SECONDS, isHeard: true },
+          ];
+          const answers = await Promise.all(
+            all.map(({ afterSeconds }) => advance(id, presented, nowSeconds + afterSeconds)),
+          );
+          for (const [index, answer] of answers.entries()) {
+            expect(answer.kind, JSON.stringify(rounds)).toBe("live");
+            if (answer.kind !== "live") return;
+            expect(answer.session.counter).toBe(presented + 1);
+            if (all[index]?.isHeard) stored = answer.session.counter;
+          }
+          nowSeconds += REFRESH_GRACE_SECONDS;
+        }
+        expect(await rowOf(id)).toEqual({ counter: rounds.length, status: "active" });
+        expect(await audited(id, "session.refresh_reused")).toBe(0);
+      }),
+      { numRuns: Math.ceil(RUNS / 10), ...SEED },
+    );
+  });
+
+  it("of an owner and a thief who both go on, none does for long, whoever is first", {
+    timeout: 300_000,
+  }, async () => {
+    await fc.assert(
+      fc.asyncProperty(
+        fc.nat({ max: 3 }),
+        fc.boolean(),
+        fc.array(fc.integer({ min: REFRESH_GRACE_SECONDS + 1, max: 300 }), { minLength: 3, maxLength: 3 }),
+        async (refreshesBefore, isThiefFirst, pauses) => {
+          const id = await begin();
+          let nowSeconds = START_SECONDS;
+          for (let counter = 0; counter < refreshesBefore; counter++) {
+            nowSeconds += 20;
+            await advance(id, counter, nowSeconds);
+          }
+          const held = { owner: refreshesBefore, thief: refreshesBefore };
+          const order = isThiefFirst ? (["thief", "owner"] as const) : (["owner", "thief"] as const);
+          const outcomes: Expected[] = [];
+          for (const [at, pause] of pauses.entries()) {
+            nowSeconds += pause;
+            const who = order[at % 2] ?? "owner";
+            const answer = await advance(id, held[who], nowSeconds);
+            outcomes.push(kindOf(answer));
+            if (answer.kind === "live") held[who] = answer.session.counter;
+          }
+          expect(outcomes).toEqual(["advanced", "reused", "dead"]);
+          expect(await rowOf(id)).toMatchObject({ status: "deleted" });
+          expect(await isDenied(id)).toBe(true);
+        },
+      ),
+      { numRuns: Math.ceil(RUNS / 20), ...SEED },
     );
   });
 
