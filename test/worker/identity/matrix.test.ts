@@ -291,6 +291,10 @@ describe.each(Object.entries(EXPECTED))("%s, for %s:", (row, demand) => {
       if (demand === "anyone" && status === 401) outcomes[name] = "let in";
       expect(status, `${name}: ${text}`).toBeLessThan(500);
       expect(response.headers.get("cache-control"), name).toBe("no-store");
+      if (status >= 400) {
+        expect(response.headers.get("content-type"), name).toBe("application/problem+json");
+        expect(JSON.parse(text), name).toMatchObject({ status, code: expect.stringMatching(/^[a-z_]+$/) });
+      }
       expect(response.headers.has("www-authenticate"), name).toBe(
         status === 401 || text.includes('"scope_insufficient"'),
       );

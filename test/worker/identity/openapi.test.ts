@@ -99,6 +99,23 @@ describe("paths", () => {
     }
   });
 
+  it("are in pages where they answer a list: limit and cursor in, next_cursor out", () => {
+    const lists = operations().filter(({ operation }) =>
+      JSON.stringify(operation.responses["200"] ?? {}).includes('"items":{"type":"array"'),
+    );
+    expect(lists.length).toBeGreaterThan(8);
+    for (const { path, operation } of lists) {
+      const names = operation.parameters.map(({ name }) => name);
+      expect(names, path).toEqual(expect.arrayContaining(["limit", "cursor"]));
+      expect(JSON.stringify(operation.responses["200"]), path).toContain('"next_cursor"');
+    }
+    // What answers an array in any other form would have no page.
+    const others = operations().filter(({ operation }) =>
+      JSON.stringify(operation.responses["200"] ?? {}).includes('"schema":{"type":"array"'),
+    );
+    expect(others).toEqual([]);
+  });
+
   it("have one success and the problems that can occur, each a problem+json", () => {
     const statuses = new Set<string>(Object.values(PROBLEMS).map(({ status }) => String(status)));
     for (const { operation } of operations()) {
