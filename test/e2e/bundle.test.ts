@@ -9,7 +9,7 @@ const KB = 1_024;
 describe("the upload, gzip", () => {
   it.each([
     ["src/edge.ts, which guards", "../src/edge.ts", 100],
-    ["src/index.ts, which is everything", "../src/index.ts", 120],
+    ["src/index.ts, which is everything", "../src/index.ts", 128],
   ])("of %s stays within its budget", async (_, entry, budgetKb) => {
     const { gzipBytes } = await bundle(entry, join(makeScratch("bundle").directory, "bundle"));
     expect(gzipBytes).toBeLessThanOrEqual(budgetKb * KB);
