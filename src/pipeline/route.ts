@@ -122,7 +122,7 @@ function matchMetadata(
   trace: Trace,
 ): Match | null {
   const path = folded.slice(METADATA_PATH.length).replace(/\/$/, "");
-  const table = path === "" || path.startsWith("/") ? findSite(tables, path) : null;
+  const table = findSite(tables, path);
   const route = table?.metadata.get(path);
   if (table === null || route === undefined) return null;
   const { site } = table;
