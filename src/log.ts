@@ -93,7 +93,7 @@ function causeOf({ cause }: Problem): string | null {
 
 /** Messages of the platform may quote URLs; a query, or a word as long as a credential, is not for the log. */
 function withoutSecrets(message: string): string {
-  return message.replace(/\?[^\s"']*/g, "?…").replace(/[A-Za-z0-9_-]{32,}/g, "…");
+  return message.replace(/\?[^\s"']*/g, "?…").replace(/[A-Za-z0-9+/=_-]{28,}/g, "…");
 }
 
 function bounded<Text extends string | null>(text: Text): Text | string {

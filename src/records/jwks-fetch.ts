@@ -1,5 +1,6 @@
 // One fetch of a JWK set, from an endpoint that may be slow, huge, or not answer keys at all.
 import { type PublicJwk, readPublicJwk } from "../crypto/public-jwk.ts";
+import { readBounded } from "../read-bounded.ts";
 
 const TIMEOUT_MS = 5_000;
 const MAX_BYTES = 256 * 1024;
@@ -65,7 +66,7 @@ async function fetchAndRead(
     await response.body?.cancel();
     throw new Error(`key set answered ${response.status}`);
   }
-  return readJwks(parseJson(await readBounded(response.body)));
+  return readJwks(parseJson(await readBounded(response.body, MAX_BYTES)));
 }
 
 function parseJson(bytes: Uint8Array): unknown {
@@ -74,27 +75,4 @@ function parseJson(bytes: Uint8Array): unknown {
   } catch {
     throw new Error("key set is no JSON"); // the parser's own message quotes its input
   }
-}
-
-async function readBounded(body: ReadableStream<Uint8Array>): Promise<Uint8Array> {
-  const chunks: Uint8Array[] = [];
-  let bytes = 0;
-  const reader = body.getReader();
-  for (;;) {
-    const { done, value } = await reader.read();
-    if (done) break;
-    bytes += value.byteLength;
-    if (bytes > MAX_BYTES) {
-      await reader.cancel();
-      throw new Error("key set is too large");
-    }
-    chunks.push(value);
-  }
-  const whole = new Uint8Array(bytes);
-  let offset = 0;
-  for (const chunk of chunks) {
-    whole.set(chunk, offset);
-    offset += chunk.byteLength;
-  }
-  return whole;
 }

@@ -97,6 +97,7 @@ describe("the log line of a request", () => {
       "Error: cannot load https://o.example/x?… now",
     ],
     ["a message with a credential", new Error(`bad ${SECRET}!`), "Error: bad …!"],
+    ["a message with 21 bytes in base64", new Error(`bad ${"Ab+/".repeat(7)}!`), "Error: bad …!"],
     [
       "an internal error's reference",
       new Error("internal error; reference = k54ev3hcl4g3l1po424jvqdh"),
