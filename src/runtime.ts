@@ -10,6 +10,7 @@ import { buildRouteIndex } from "./pipeline/route.ts";
 import { createContextSigner } from "./pipeline/user-context.ts";
 import { createVerifiers } from "./pipeline/verify/verifiers.ts";
 import { Problem } from "./problem.ts";
+import { createIntrospections } from "./records/introspections.ts";
 import { createJwksSource } from "./records/jwks.ts";
 import { createLastUse, type LastUse, NO_LAST_USE } from "./records/last-use.ts";
 import { createRecords } from "./records/records.ts";
@@ -41,16 +42,22 @@ export function createRuntime(env: Env, identity: Identity | null): Runtime {
   if (identity === null) refuseIssuing(config);
   const kv = env.KV ?? null;
   const records = env.DB === undefined ? createNoRecords() : createLiveRecords(config, env.DB, kv);
-  const jwks = createJwksSource({ kv, fetch: (...input) => fetch(...input), nowMs: Date.now });
+  const fetcher: typeof fetch = (...input) => fetch(...input);
+  const jwks = createJwksSource({ kv, fetch: fetcher, nowMs: Date.now });
+  const introspections = createIntrospections({
+    nowMs: Date.now,
+    wait: (ms) => scheduler.wait(ms),
+    afterForwarding,
+  });
   return {
     config,
     routes: buildRouteIndex(config),
-    verifiers: createVerifiers({ config, records, jwks }),
+    verifiers: createVerifiers({ config, records, jwks, introspections, fetch: fetcher }),
     lastUse: env.DB === undefined ? NO_LAST_USE : createLiveLastUse(config, env.DB),
     signer: createContextSigner(config),
     limiter: env.DB === undefined ? createNoLimiter() : createLimiter(env.DB),
     answers: { ...mcpAnswers, ...identity?.answers },
-    forwarding: { fetch: (...input) => fetch(...input) },
+    forwarding: { fetch: fetcher },
     services:
       env.DB === undefined || identity === null ? null : identity.createServices(config, env.DB, records),
   };

@@ -1,6 +1,6 @@
 // Where a site takes credentials from, and which kinds it can verify.
-import type { PresetRules } from "../presets/preset.ts";
-import type { CredentialKind } from "../types.ts";
+import type { Introspection, PresetRules } from "../presets/preset.ts";
+import { CREDENTIAL_KINDS, type CredentialKind } from "../types.ts";
 import { foldHeaderName } from "./names.ts";
 import type { SiteInput } from "./schema.ts";
 import type { Scope } from "./scope.ts";
@@ -78,6 +78,7 @@ export function verifiableKinds(
   hasJwtIssuer: boolean,
   users: "required" | "none",
   preset: PresetRules | null,
+  introspection: Introspection | null,
 ): Verifiable {
   const hasPlace = rules.authorization !== "off" || rules.headers.length > 0 || rules.query.length > 0;
   const whyNot = (kind: CredentialKind): string => {
@@ -89,7 +90,10 @@ export function verifiableKinds(
     return "no place to find it in is left: see credentials.authorization and credentials.headers";
   };
   // Where they stand is the preset's business.
-  if (preset !== null) return { kinds: preset.kinds(users), whyNot };
+  if (preset !== null) {
+    const kinds = [...preset.kinds(users), ...(introspection?.kinds ?? [])];
+    return { kinds: CREDENTIAL_KINDS.filter((kind) => kinds.includes(kind)), whyNot };
+  }
   const kinds: CredentialKind[] = [];
   if (hasJwtIssuer && hasPlace) kinds.push("jwt");
   if (users === "required" && hasPlace) kinds.push("api_key", "pat");

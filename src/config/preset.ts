@@ -10,14 +10,14 @@ import type { Route } from "./types.ts";
 
 /**
  * The rows of a preset that the site's own do not replace. One of its rows gives way to a row of the same path: as a whole to
- * one for any method, else the methods that it names. Where users are not known here (`users = "none"`), what is a right
- * of the user is left to the origin.
+ * one for any method, else the methods that it names. Where users are neither known here (`users = "none"`) nor asked
+ * about, what is a right of the user is left to the origin.
  */
 export function presetRoutes(
   preset: Preset,
   isIssuing: boolean,
   own: readonly Route[],
-  facts: RouteFacts & { readonly users: "required" | "none" },
+  facts: RouteFacts & { readonly areRightsKnown: boolean },
 ): readonly Route[] {
   const rows = readTable(preset.table, preset.levels);
   const issuing = isIssuing ? readTable(preset.issuingTable, preset.levels) : [];
@@ -51,9 +51,9 @@ function compileRow(
   preset: string,
   { path, methods, level: name }: TableRow,
   level: Level,
-  facts: RouteFacts & { readonly users: "required" | "none" },
+  facts: RouteFacts & { readonly areRightsKnown: boolean },
 ): Route {
-  const isUserKnown = facts.users === "required";
+  const { areRightsKnown } = facts;
   const auth = level.auth ?? "required";
   const accept = level.accept ?? CREDENTIAL_KINDS;
   return {
@@ -68,11 +68,11 @@ function compileRow(
     takesExpiredKeys: level.takesExpiredKeys ?? false,
     ignoresUserHeader: level.ignoresUserHeader ?? false,
     accept: auth === "none" ? [] : accept.filter((kind) => facts.verifiable.includes(kind)),
-    minimumRole: isUserKnown ? stepOf(level.role, facts.ladder) : 0,
+    minimumRole: areRightsKnown ? stepOf(level.role, facts.ladder) : 0,
     scopes: level.scopes ?? [],
     anyScopes: level.any_scopes ?? [],
-    permissions: isUserKnown ? (level.permissions ?? []) : [],
-    anyPermissions: isUserKnown ? (level.any_permissions ?? []) : [],
+    permissions: areRightsKnown ? (level.permissions ?? []) : [],
+    anyPermissions: areRightsKnown ? (level.any_permissions ?? []) : [],
     limit: null,
     freshnessSeconds: level.freshness_seconds ?? facts.gatewayFreshnessSeconds,
     mode: "enforce",

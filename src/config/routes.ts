@@ -17,7 +17,8 @@ export interface RouteFacts {
   /** Kinds the site can verify, and for each other kind why it cannot. */
   readonly verifiable: readonly CredentialKind[];
   readonly whyNot: (kind: CredentialKind) => string;
-  readonly revocation: "feed" | "none";
+  /** Whether anything is known for a time: by the change feed, or from the origin. */
+  readonly canAge: boolean;
   readonly forwardCredential: boolean;
   readonly allow: number;
   readonly gatewayFreshnessSeconds: number;
@@ -100,7 +101,7 @@ function compileRoute(given: RouteInput, key: string, facts: RouteFacts, scope: 
     issues.warn(`${key}.mode`, "observe lets refused requests pass: they are only logged");
   }
   const freshnessSeconds = given.freshness_seconds ?? facts.gatewayFreshnessSeconds;
-  if (given.freshness_seconds !== undefined && facts.revocation === "none") {
+  if (given.freshness_seconds !== undefined && !facts.canAge) {
     issues.add(`${key}.freshness_seconds`, 'has no meaning on a site with revocation = "none"');
   } else if (freshnessSeconds > facts.gatewayFreshnessSeconds) {
     issues.warn(`${key}.freshness_seconds`, "is weaker than GATEWAY.freshness_seconds promises");

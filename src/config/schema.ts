@@ -135,6 +135,7 @@ export const SiteSchema = table({
   origin: v.optional(v.string()),
   preset: v.optional(oneOf(PRESET_NAMES)),
   issue: v.optional(v.boolean()),
+  introspect: v.optional(v.boolean()),
   errors: v.optional(oneOf(["preset", "problem"])),
   api_keys: v.optional(secretName),
   site_id: v.optional(text),

@@ -1,5 +1,6 @@
 // One site, compiled: every default filled in, every key checked against the others.
 import { foldConfiguredPath } from "../pipeline/path.ts";
+import type { Preset } from "../presets/preset.ts";
 import { compileCors } from "./cors.ts";
 import { compileCredentialRules, verifiableKinds } from "./credential-rules.ts";
 import { compileJwtIssuer } from "./jwt-issuer.ts";
@@ -70,16 +71,17 @@ export function compileSite(
   }
   checkPreset(source, scope);
   const preset = source.preset?.compile({ values, keyOf, isIssuing: values.issue ?? false }, scope) ?? null;
+  const introspection = (values.introspect === true && source.preset?.introspection) || null;
   const jwtIssuers = compileIssuers(source, realm, scope);
   const hasIssuer = source.jwt.length > 0 || failed.has("jwt") || realm.signIn !== null;
-  const verifiable = verifiableKinds(credentials, hasIssuer, users, preset);
+  const verifiable = verifiableKinds(credentials, hasIssuer, users, preset, introspection);
   const allow = ambiguityBits(values.allow ?? []);
   const facts = {
     ladder,
     verifiable: verifiable.kinds,
     whyNot: verifiable.whyNot,
-    revocation,
-    users,
+    canAge: revocation === "feed" || introspection !== null,
+    areRightsKnown: users === "required" || introspection !== null,
     forwardCredential: credentials.forwardCredential,
     allow,
     gatewayFreshnessSeconds: gateway.freshnessSeconds,
@@ -101,6 +103,7 @@ export function compileSite(
     originHeaders,
     realm,
     preset,
+    introspection,
     isCaseSensitive: source.preset?.isCaseSensitive ?? false,
     ladder,
     users,
@@ -135,7 +138,7 @@ function withSignIn(rules: CredentialRules, isHeaderNamed: boolean, { signIn }: 
 /** Keys that only presets understand, and what a preset leaves no choice about. */
 function checkPreset({ preset, values, jwt, isGiven, failed, keyOf }: SiteSource, { issues }: Scope): void {
   if (preset === null) {
-    for (const name of ["issue", "errors", "api_keys", "site_id"] as const) {
+    for (const name of ["issue", "introspect", "errors", "api_keys", "site_id"] as const) {
       if (isGiven(name) && !failed.has("preset")) {
         issues.add(keyOf(name), "has a meaning only beside preset");
       }
@@ -162,11 +165,28 @@ function checkPreset({ preset, values, jwt, isGiven, failed, keyOf }: SiteSource
   if (ladder.join(" ") !== steps.join(" ") && !failed.has("roles")) {
     issues.add(keyOf("roles"), `must hold the steps that ${preset.name} asks for: ${steps.join(" < ")}`);
   }
+  if (values.introspect === true) {
+    const flaw = introspectFlaw(preset, values);
+    if (flaw !== null) issues.add(keyOf("introspect"), flaw);
+  }
   if (preset.jwt !== null && jwt.length === 0 && !failed.has("jwt")) {
     issues.add(keyOf("jwt"), `is required with the preset ${preset.name}: a table with secret = "NAME"`);
   } else if (preset.jwt === null && jwt.length > 0) {
     issues.add(keyOf("jwt"), `has no meaning with the preset ${preset.name}, whose clients have no JWTs`);
   }
+}
+
+/** Why there is nothing to ask, and the mend; `null`: there is. */
+function introspectFlaw(
+  { introspection, name }: Preset,
+  { issue, origin }: SiteSource["values"],
+): string | null {
+  if (issue === true)
+    return "does not go with issue, where Postern knows every credential: leave one of them out";
+  if (introspection === undefined) return `is not possible with the preset ${name}: leave it out`;
+  return origin === "echo"
+    ? "needs an origin that knows credentials, and echo knows none: leave it out"
+    : null;
 }
 
 /** Whether any route may lead to a look-up of users, keys or revocations, which needs D1. */

@@ -1,7 +1,7 @@
 // The compiled configuration: what `loadConfig` makes of `[vars]` once per isolate, frozen, every default filled in.
 import type { Claims, FactsOrReason, TokenFacts } from "../pipeline/verify/claims.ts";
 import type { AnswerName } from "../presets/answer.ts";
-import type { PresetRules } from "../presets/preset.ts";
+import type { Introspection, PresetRules } from "../presets/preset.ts";
 import type { CredentialKind } from "../types.ts";
 import type { GatewaySecrets } from "./secrets.ts";
 
@@ -105,6 +105,8 @@ export interface Site {
   readonly realm: Realm;
   /** The system whose clients call here; `null`: none in particular. */
   readonly preset: PresetRules | null;
+  /** How the origin is asked about credentials that are not known here; `null`: it is not. Key: `introspect`. */
+  readonly introspection: Introspection | null;
   /** Whether the origin's paths differ by case. Then a path that differs from its row in it is no path of the site. */
   readonly isCaseSensitive: boolean;
   /** Lowest first. */

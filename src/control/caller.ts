@@ -135,6 +135,7 @@ function siteOf(realm: Realm): Site {
     originHeaders: [],
     realm,
     preset: null,
+    introspection: null,
     isCaseSensitive: false,
     ladder: realm.roles,
     users: "required",

@@ -23,7 +23,7 @@ export interface ForwardOptions {
  */
 export async function forward(upstream: Upstream, match: Match, context: RequestContext): Promise<Response> {
   const { route, site } = match;
-  const send = transportOf(upstream, match, context);
+  const send = transportOf(upstream, match, context, context.runtime.forwarding.fetch);
   context.trace.isForwarded = true;
   const response =
     route.firstByteSeconds === null
@@ -37,20 +37,26 @@ export async function forward(upstream: Upstream, match: Match, context: Request
 
 type Send = typeof fetch;
 
-function transportOf(upstream: Upstream, { site }: Match, context: RequestContext): Send {
+/** How this site's requests are sent. Marks those that could come back here. @throws Problem `loop_detected` */
+export function transportOf(
+  upstream: Upstream,
+  { site }: Match,
+  { arrival }: RequestContext,
+  fetcher: typeof fetch,
+): Send {
   const { origin } = site;
   switch (origin.kind) {
     case "url":
-      return context.runtime.forwarding.fetch;
+      return fetcher;
     case "mtls":
     case "service":
       return (input, init) => origin.binding.fetch(input as RequestInfo, init);
     case "self":
-      if (context.arrival.request.headers.has(LOOP_HEADER)) {
+      if (arrival.request.headers.has(LOOP_HEADER)) {
         throw new Problem("loop_detected", "the origin `self` leads back here");
       }
       upstream.headers.set(LOOP_HEADER, "1");
-      return context.runtime.forwarding.fetch;
+      return fetcher;
     case "echo":
       return () => echo(upstream, site);
   }

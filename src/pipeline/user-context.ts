@@ -86,7 +86,7 @@ export async function attachUserContext(
   match: Match,
   context: RequestContext,
 ): Promise<Upstream> {
-  const { request, method, scheme, authority } = context.arrival;
+  const { request, method } = context.arrival;
   const { site } = match;
   const { clientAddressHeader } = context.runtime.config.gateway;
   const outbound = outboundOf(site, clientAddressHeader);
@@ -104,26 +104,42 @@ export async function attachUserContext(
   const search = removeCredentials(headers, sighted, principal, match, context);
 
   // From here on: what `replaced` and `ADDRESS_HEADERS` promise to set, whoever is calling.
-  for (const [name, value] of site.originHeaders) headers.set(name, value);
-  headers.set("x-request-id", context.requestId);
-  headers.set("x-forwarded-proto", scheme);
-  headers.set("x-forwarded-host", authority);
-  setClientAddress(headers, context);
+  setOurHeaders(headers, match, context);
   const { plainHeaders } = site.userContext;
   if (plainHeaders !== null && principal !== null) setPlainHeaders(headers, principal, plainHeaders);
-  const token = await context.runtime.signer.sign(
-    claimsOf(principal, match, context),
-    site,
-    principal === null ? null : principal.credential.expiresAtSeconds,
-    context.nowSeconds,
+  headers.set(
+    site.userContext.header,
+    await signContext(principal, method, match.forwardPath, match, context),
   );
-  headers.set(site.userContext.header, token);
-  return {
-    url: (outbound.base ?? `${scheme}://${authority}`) + match.forwardPath + search,
-    method,
-    headers,
-    body: request.body,
-  };
+  return { url: originUrl(match, context, match.forwardPath + search), method, headers, body: request.body };
+}
+
+/** A path of the origin. Behind `service:`, `self` and `echo` it is on the host that the client asked for. */
+export function originUrl({ site }: Match, { arrival, runtime }: RequestContext, path: string): string {
+  const { base } = outboundOf(site, runtime.config.gateway.clientAddressHeader);
+  return (base ?? `${arrival.scheme}://${arrival.authority}`) + path;
+}
+
+/** What every request to the origin carries, in the place of whatever is there; all of it but who is calling. */
+export function setOurHeaders(headers: Headers, { site }: Match, context: RequestContext): void {
+  for (const [name, value] of site.originHeaders) headers.set(name, value);
+  headers.set("x-request-id", context.requestId);
+  headers.set("x-forwarded-proto", context.arrival.scheme);
+  headers.set("x-forwarded-host", context.arrival.authority);
+  setClientAddress(headers, context);
+}
+
+/** The user context for a request by this method to this path of the origin; `null`: anonymous. */
+export function signContext(
+  principal: Principal | null,
+  method: string,
+  path: string,
+  { site }: Match,
+  { runtime, nowSeconds }: RequestContext,
+): Promise<string> {
+  const claims = claimsOf(principal, method, path, site, runtime.config.gateway.issuer);
+  const expiresAtSeconds = principal === null ? null : principal.credential.expiresAtSeconds;
+  return runtime.signer.sign(claims, site, expiresAtSeconds, nowSeconds);
 }
 
 interface Outbound {
@@ -168,13 +184,17 @@ function setClientAddress(headers: Headers, { clientAddress, runtime }: RequestC
 }
 
 /** Everything that is signed but the times, which `sign` adds: JSON text. */
-function claimsOf(principal: Principal | null, match: Match, context: RequestContext): string {
-  const { site } = match;
+function claimsOf(
+  principal: Principal | null,
+  sentMethod: string,
+  sentPath: string,
+  site: Site,
+  iss: string,
+): string {
   const { attributes, bind } = site.userContext;
-  const iss = context.runtime.config.gateway.issuer;
   // `undefined` leaves a member out. What is signed is the path as forwarded, without the query.
-  const method = bind === "request" ? context.arrival.method : undefined;
-  const path = bind === "request" ? match.forwardPath : undefined;
+  const method = bind === "request" ? sentMethod : undefined;
+  const path = bind === "request" ? sentPath : undefined;
   if (principal === null) {
     return JSON.stringify({ iss, aud: site.name, site: site.name, anonymous: true, method, path });
   }

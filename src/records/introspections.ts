@@ -145,7 +145,7 @@ export function createIntrospections(dependencies: IntrospectionsDependencies): 
   return {
     isYoung,
     learn(key, freshnessSeconds, ask, background) {
-      const found = freshnessSeconds === 0 ? null : recall(key, freshnessSeconds);
+      const found = recall(key, freshnessSeconds);
       if (found === null) return findOut(key, freshnessSeconds, ask, background);
       const isOld = ageMs(found.sentAtMs) >= freshnessSeconds * 1_000 * RENEW_AFTER;
       if (isOld && found.finding.kind === "known") renew(key, ask, background);

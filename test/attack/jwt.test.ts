@@ -6,7 +6,7 @@ import type { PublicJwk } from "../../src/crypto/public-jwk.ts";
 import { authenticate } from "../../src/pipeline/authenticate.ts";
 import { createVerifiers } from "../../src/pipeline/verify/verifiers.ts";
 import { createJwksSource } from "../../src/records/jwks.ts";
-import { aConfig } from "../support/worker/policy.ts";
+import { aConfig, NOBODY_ASKS } from "../support/worker/policy.ts";
 import {
   aCredential,
   aMatch,
@@ -52,7 +52,12 @@ async function answer(token: string, trust: "secret" | "jwks"): Promise<string> 
       return Response.json({ keys: [victim.jwk] });
     }) as unknown as typeof fetch,
   });
-  const verifiers = createVerifiers({ config: aConfig([match.site]), records: fakeRecords(), jwks });
+  const verifiers = createVerifiers({
+    config: aConfig([match.site]),
+    records: fakeRecords(),
+    ...NOBODY_ASKS,
+    jwks,
+  });
   const context = aRequestContext({ verifiers });
   try {
     const principal = await authenticate(aCredential("jwt", token), match, context);

@@ -6,17 +6,18 @@ import { hmacKey } from "../../crypto/hmac.ts";
 import { algorithmOfKey, type PublicJwk, readPublicJwk } from "../../crypto/public-jwk.ts";
 import { type BoundedMap, createBoundedMap } from "../../records/bounded-map.ts";
 import type { JwksSource, KeySet } from "../../records/jwks.ts";
-import type { Knowledge, Records } from "../../records/types.ts";
+import type { Demand, FoundUser, Knowledge, UserRecord } from "../../records/types.ts";
 import type { Principal, RejectReason, Verdict } from "../../types.ts";
 import type { Verifier } from "../authenticate.ts";
 import { freshnessBeforeLimit } from "../limit.ts";
+import type { Match } from "../route.ts";
 import { type Claims, type FactsOrReason, readFacts, type TokenFacts, untimely } from "./claims.ts";
 import { type CompactJws, readCompactJws } from "./compact-jws.ts";
+import { type IntrospectDeps, learn } from "./introspect.ts";
 import { highestStep, roleAt, stepOf } from "./role.ts";
 import { readStrictObject } from "./strict-json.ts";
 
-export interface JwtVerifierDeps {
-  readonly records: Pick<Records, "know">;
+export interface JwtVerifierDeps extends IntrospectDeps {
   readonly jwks: JwksSource;
   /** How many verified tokens are remembered for each issuer. */
   readonly maxRemembered: number;
@@ -47,7 +48,8 @@ const HMAC_HASHES = { HS256: "SHA-256", HS384: "SHA-384", HS512: "SHA-512" } as 
  *
  * Rights: with `users = "none"` those of the token. With `users = "required"` those of the user now, and a role or
  * permissions claim can only lower them; a token without such a claim does not. Scopes are the token's; of our own
- * tokens those that the user's role still has.
+ * tokens those that the user's role still has. Whom the realm does not know, the origin is asked about where the site
+ * introspects, with the token itself, and what it says stands for the record.
  *
  * @see RFC 7519 §7.2, RFC 8725 §3
  */
@@ -139,30 +141,52 @@ export function createJwtVerifier(deps: JwtVerifierDeps): Verifier {
     return issuer === null ? { reason: "issuer" } : verify(token, jws, issuer, nowSeconds, background);
   }
 
-  return async (credential, { site, route }, { nowSeconds, background }): Promise<Verdict> => {
-    const verified = await factsOf(credential.value, site, nowSeconds, background);
+  return async (credential, match, context): Promise<Verdict> => {
+    const { site } = match;
+    const { background } = context;
+    const verified = await factsOf(credential.value, site, context.nowSeconds, background);
     if ("reason" in verified) return { kind: "reject", reason: verified.reason };
     const { facts, issuer } = verified;
-    if (site.users === "none" && site.revocation === "none") {
-      return { kind: "accept", principal: standAlone(facts, site) };
+    const demand = demandFor(facts, match);
+    const knowledge = demand === null ? NOTHING_KNOWN : await deps.records.know(demand, background);
+    const { introspection } = site;
+    const isOurs = issuer === site.realm.signIn?.issuer;
+    if (introspection === null || isOurs || knowledge.user !== null || knowledge.isRevoked) {
+      return decide(facts, issuer, knowledge, site);
     }
-    const realm = site.realm.name;
-    const knowledge = await deps.records.know(
-      {
-        lookup: site.users === "required" ? { by: "user", realm, id: facts.subject } : { by: "none" },
-        bearer: {
-          realm,
-          userId: facts.subject,
-          tokenId: facts.tokenId,
-          sessionId: facts.sessionId,
-          issuedAtSeconds: facts.issuedAtSeconds,
-        },
-        freshnessSeconds: freshnessBeforeLimit(route),
-      },
-      background,
-    );
-    return decide(facts, issuer, knowledge, site);
+    const inquiry = introspection.inquire(credential, match.route, site.credentials);
+    if (inquiry === null) return decide(facts, issuer, knowledge, site);
+    const learnt = await learn(deps, inquiry, match, context, () => demand);
+    const { finding } = learnt;
+    if (finding.kind === "rejected") return { kind: "reject", reason: finding.reason };
+    if (finding.user === null) return { kind: "reject", reason: "owner_missing" };
+    const user = learnt.knowledge.user ?? recordOf(finding.user, site);
+    return decide(facts, issuer, { ...learnt.knowledge, user }, site);
   };
+}
+
+const NOTHING_KNOWN: Knowledge = { credential: null, user: null, isRevoked: false };
+
+/** `null`: nothing is looked up here. */
+function demandFor(facts: TokenFacts, { site, route }: Match): Demand | null {
+  if (site.users === "none" && site.revocation === "none") return null;
+  const realm = site.realm.name;
+  return {
+    lookup: site.users === "required" ? { by: "user", realm, id: facts.subject } : { by: "none" },
+    bearer: {
+      realm,
+      userId: facts.subject,
+      tokenId: facts.tokenId,
+      sessionId: facts.sessionId,
+      issuedAtSeconds: facts.issuedAtSeconds,
+    },
+    freshnessSeconds: freshnessBeforeLimit(route),
+  };
+}
+
+/** Somebody whom the origin alone knows, as the realm would know them. */
+function recordOf(found: FoundUser, { realm }: Site): UserRecord {
+  return { ...found, realm: realm.name, username: null, status: "active" };
 }
 
 function readFactsOf(signed: Claims, issuer: JwtIssuer, nowSeconds: number): FactsOrReason {
@@ -222,11 +246,11 @@ function reasonOf(error: unknown): RejectReason {
 }
 
 function decide(facts: TokenFacts, issuer: JwtIssuer, knowledge: Knowledge, site: Site): Verdict {
-  if (site.users === "none") {
+  const { user } = knowledge;
+  if (user === null && site.users === "none") {
     if (knowledge.isRevoked) return { kind: "reject", reason: "revoked" };
     return { kind: "accept", principal: standAlone(facts, site) };
   }
-  const { user } = knowledge;
   if (user === null) return { kind: "reject", reason: "owner_missing" };
   if (user.status === "deleted") return { kind: "reject", reason: "owner_missing", about: user.attributes };
   if (user.id !== facts.subject || user.realm !== site.realm.name) {

@@ -40,7 +40,7 @@ export function decideByRecord(
   if (!isAddressAllowed(context.clientAddress, record.ipAllow)) {
     return { kind: "reject", reason: "address", about };
   }
-  const reason = wrongOwnerClaim(credential, record, match);
+  const reason = wrongOwnerClaim(credential, record.userId, match);
   if (reason !== null) return { kind: "reject", reason, about };
   if (user.status !== "active") return { kind: "reject", reason: "owner_inactive", about };
   return { kind: "accept", principal: principalOf(record, user, match) };
@@ -52,15 +52,16 @@ function isOwner(user: UserRecord | null, record: CredentialRecord): user is Use
   );
 }
 
-function wrongOwnerClaim(
+/** Whether the user header beside a credential names its owner, where the site asks for one. `null`: it does. */
+export function wrongOwnerClaim(
   credential: Credential,
-  record: CredentialRecord,
+  ownerId: string,
   { site, route }: Match,
 ): RejectReason | null {
   const { userHeader, userHeaderOnSessions } = site.credentials;
   if (credential.kind === "api_key" || userHeader === null || route.ignoresUserHeader) return null;
   if (credential.kind === "session" && !userHeaderOnSessions) return null;
-  return wrongUserHeader(credential.claimedUserId, record.userId);
+  return wrongUserHeader(credential.claimedUserId, ownerId);
 }
 
 function principalOf(record: CredentialRecord, user: UserRecord, { site }: Match): Principal {

@@ -1,16 +1,15 @@
 // One verifier for each kind of credential.
 import type { Config } from "../../config/types.ts";
 import type { JwksSource } from "../../records/jwks.ts";
-import type { Records } from "../../records/types.ts";
-import type { Verifiers } from "../authenticate.ts";
+import type { Verifier, Verifiers } from "../authenticate.ts";
 import { createApiKeyVerifier } from "./api-key.ts";
+import { createIntrospectingVerifier, type IntrospectDeps } from "./introspect.ts";
 import { createJwtVerifier } from "./jwt.ts";
 import { createPatVerifier } from "./pat.ts";
 import { createSessionVerifier } from "./session.ts";
 
-export interface VerifiersDeps {
+export interface VerifiersDeps extends IntrospectDeps {
   readonly config: Config;
-  readonly records: Pick<Records, "know">;
   readonly jwks: JwksSource;
 }
 
@@ -19,17 +18,19 @@ const MAX_REMEMBERED_TOKENS = 4_096;
 const MIN_REMEMBERED_TOKENS = 64;
 
 /** Built once per isolate; each verifier holds its own bounded memory. */
-export function createVerifiers({ config, records, jwks }: VerifiersDeps): Verifiers {
+export function createVerifiers({ config, jwks, ...deps }: VerifiersDeps): Verifiers {
   const { secrets } = config;
   const issuers = config.sites.reduce((count, site) => count + site.jwtIssuers.length, 0);
   const maxRemembered = Math.max(
     MIN_REMEMBERED_TOKENS,
     Math.floor(MAX_REMEMBERED_TOKENS / Math.max(1, issuers)),
   );
+  const { records } = deps;
+  const orAsk = (verifier: Verifier) => createIntrospectingVerifier(verifier, deps);
   return {
-    jwt: createJwtVerifier({ records, jwks, maxRemembered }),
-    api_key: createApiKeyVerifier(config.gateway.apiKeyPrefix, { records, secrets }),
-    pat: createPatVerifier({ records, secrets }),
-    session: createSessionVerifier({ records, secrets }),
+    jwt: createJwtVerifier({ ...deps, jwks, maxRemembered }),
+    api_key: orAsk(createApiKeyVerifier(config.gateway.apiKeyPrefix, { records, secrets })),
+    pat: orAsk(createPatVerifier({ records, secrets })),
+    session: orAsk(createSessionVerifier({ records, secrets })),
   };
 }

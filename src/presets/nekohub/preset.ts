@@ -5,6 +5,7 @@ import { AUTHORIZATION, readBearer } from "./bearer.ts";
 import { renameClaims } from "./claims.ts";
 import { readConfiguredKeys } from "./configured-keys.ts";
 import { dialect } from "./dialect.ts";
+import { introspection } from "./introspection.ts";
 import { LADDER, PERMISSIONS, SUPER_ADMIN } from "./rights.ts";
 
 const LEVELS: Readonly<Record<string, Level>> = {
@@ -79,6 +80,7 @@ export const nekohub: Preset = {
     rename: renameClaims,
     interpret: null,
   },
+  introspection,
   levels: LEVELS,
   table: TABLE,
   issuingTable: ISSUING_TABLE,

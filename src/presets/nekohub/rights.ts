@@ -49,6 +49,11 @@ export function roleOfToken(name: unknown): unknown {
   return LADDER.find((role) => NAMES[role].token === name) ?? name;
 }
 
+/** Of a user in the JSON API; `""`: no role that NekoHub has. */
+export function roleOfJson(name: unknown): string {
+  return LADDER.find((role) => NAMES[role].json === name) ?? "";
+}
+
 /** As the JSON API lists them: all of them, or those that were given in ordinal order. */
 export function permissionsOf(role: string, given: readonly string[]): readonly string[] {
   return role === SUPER_ADMIN ? PERMISSIONS : [...given].sort();

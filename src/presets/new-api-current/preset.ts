@@ -3,6 +3,7 @@ import { Problem } from "../../problem.ts";
 import { rejectKey, restrictKey } from "../new-api/keys.ts";
 import type { Preset, PresetRules } from "../preset.ts";
 import { dialect } from "./dialect.ts";
+import { introspection } from "./introspection.ts";
 import { dashboardJwt } from "./jwt.ts";
 import { places, read } from "./read.ts";
 import { ISSUING_TABLE, LEVELS, TABLE } from "./routes.ts";
@@ -20,6 +21,7 @@ export const newApiCurrent: Preset = {
     forward_credential: !isIssuing,
   }),
   jwt: dashboardJwt,
+  introspection,
   levels: LEVELS,
   table: TABLE,
   issuingTable: ISSUING_TABLE,

@@ -1,6 +1,7 @@
 // Keys of both generations of New API: the many places where they stand, and what is asked of them beside being good.
 import type { Route } from "../../config/types.ts";
 import { parameterValues } from "../../pipeline/pieces.ts";
+import { isOwnerUnknown } from "../../pipeline/verify/unknown-owner.ts";
 import { Problem } from "../../problem.ts";
 import type { Arrival } from "../../types.ts";
 import type { Place, Presented, PresetRules } from "../preset.ts";
@@ -133,7 +134,8 @@ export const restrictKey: PresetRules["restrict"] = (principal, { kind, suffix }
     if (route.path !== USAGE_PATH || isBearer) return;
     throw new Problem("credential_invalid", "a key without Bearer", { reject: "kind_not_accepted" });
   }
-  if (suffix === null) return;
+  // Where nobody here knows whose key it is, the origin says whose channels are.
+  if (suffix === null || isOwnerUnknown(principal)) return;
   if (principal.role !== "admin" && principal.role !== "root") {
     throw new Problem("role_insufficient", "only administrators choose channels", {
       about: principal.attributes,

@@ -2,6 +2,7 @@
 import { DEFAULT_LADDER } from "../../config/realms.ts";
 import type { Preset, PresetRules } from "../preset.ts";
 import { dialect } from "./dialect.ts";
+import { introspection } from "./introspection.ts";
 import { ISSUING_TABLE, SIGN_IN } from "./issuing.ts";
 import { rejectKey, restrictKey } from "./keys.ts";
 import { createRead, places, type SessionsOf } from "./read.ts";
@@ -20,15 +21,20 @@ export const newApi: Preset = {
     forward_credential: !isIssuing,
   }),
   jwt: null,
+  introspection,
   levels: LEVELS,
   table: TABLE,
   issuingTable: ISSUING_TABLE,
   signIn: SIGN_IN,
   compile: ({ values, keyOf, isIssuing }, { issues }): PresetRules => {
-    const sessionsOf: SessionsOf = isIssuing ? "issued" : null;
+    const isAsking = values.introspect === true;
+    const sessionsOf: SessionsOf = isIssuing ? "issued" : isAsking ? "origin" : null;
     const ladder = values.roles ?? DEFAULT_LADDER;
-    if (values.users === "none") {
-      issues.add(keyOf("users"), 'must be "required" with the preset new-api: its clients have no JWTs');
+    if (values.users === "none" && !isAsking) {
+      issues.add(
+        keyOf("users"),
+        'must be "required" with the preset new-api, whose clients have no JWTs; or ask the origin: introspect = true',
+      );
     }
     return {
       name: "new-api",

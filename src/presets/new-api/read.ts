@@ -32,14 +32,15 @@ export const places: PresetRules["places"] = (arrival, route) =>
 /**
  * Reads what the original reads, in its order: the cookie, and only without one Authorization. A cookie that nobody here
  * can verify counts as the original counts one in which nobody is signed in: it is passed over, and goes no further once
- * something else has decided.
+ * something else has decided. So does one of the origin's beside a PAT: it may have run out, which cannot be seen.
  */
 export function createRead(sessionsOf: SessionsOf): PresetRules["read"] {
   return (arrival, route, rules) => {
     if (route.takesExpiredKeys) return readKey(arrival, route, KEY_READING);
     const takesSessions = sessionsOf !== null && route.accept.includes("session");
     const session = takesSessions ? readSession(arrival, rules, sessionsOf) : null;
-    if (session !== null) return session;
+    const isAlone = sessionsOf !== "origin" || isKeyRoute(route) || !hasPat(arrival);
+    if (session !== null && isAlone) return session;
     return isKeyRoute(route) ? readKey(arrival, route, KEY_READING) : readToken(arrival, rules);
   };
 }
@@ -65,11 +66,16 @@ function readSession(
   return null;
 }
 
+const hasPat = ({ request }: Arrival): boolean =>
+  PAT.test(bareValue(withoutOuterBlanks(request.headers.get("authorization") ?? "")));
+
+const bareValue = (field: string): string => field.replace("Bearer ", "");
+
 /** What is left of Authorization without `Bearer `, wherever that stands in it. @throws Problem `credential_invalid` */
 function readToken(arrival: Arrival, rules: CredentialRules): Presented | null {
   const header = withoutOuterBlanks(arrival.request.headers.get("authorization") ?? "");
   if (header === "") return null;
-  const value = header.replace("Bearer ", "");
+  const value = bareValue(header);
   const isKey = value.startsWith("sk-");
   // Anything else is refused without a look-up, however many such tokens the realm may hold.
   if (!isKey && !PAT.test(value)) throw new Problem("credential_invalid", "no PAT", { reject: "malformed" });

@@ -10,6 +10,7 @@ import type {
 import type { RequestContext, Runtime, Trace } from "../../../src/context.ts";
 import { arrive } from "../../../src/pipeline/path.ts";
 import { buildRouteIndex, type Match, matchRoute } from "../../../src/pipeline/route.ts";
+import type { IntrospectDeps } from "../../../src/pipeline/verify/introspect.ts";
 import { Problem } from "../../../src/problem.ts";
 
 export const NOW_SECONDS = 1_800_000_000;
@@ -85,6 +86,7 @@ export function aSite(routes: readonly Route[], changes: Partial<Site> = {}): Si
     originHeaders: [],
     realm: TEST_REALM,
     preset: null,
+    introspection: null,
     isCaseSensitive: false,
     ladder: ["public", "user", "admin", "root"],
     users: "required",
@@ -172,3 +174,14 @@ export function problemOf(act: () => unknown): Problem {
   }
   throw new Error("nothing was thrown");
 }
+
+/** For sites that do not introspect. */
+export const NOBODY_ASKS: Pick<IntrospectDeps, "introspections" | "fetch"> = {
+  introspections: {
+    learn: () => {
+      throw new Error("nobody is asked here");
+    },
+    isYoung: () => false,
+  },
+  fetch: () => Promise.reject(new Error("nobody is asked here")),
+};

@@ -24,6 +24,7 @@ function isolate() {
   return {
     asked,
     isYoung: memory.isYoung,
+    now: () => nowMs,
     pass: (ms: number) => {
       nowMs += ms;
     },
@@ -269,12 +270,14 @@ describe("many at once", () => {
   });
 
   it("freshness 0 does not make do with another request's question", async () => {
-    const { learn, asked, says } = isolate();
+    const { learn, asked, says, now } = isolate();
     const slow = later();
     says(() => slow.promise);
     const first = learn("a", 0);
     says(async () => REJECTED);
+    const before = now();
     expect(await kindOf(learn("a", 0))).toBe("rejected");
+    expect(now()).toBe(before); // nor does it wait for it
     slow.settle(KNOWN);
     expect(await kindOf(first)).toBe("known");
     expect(asked).toEqual(["a", "a"]);

@@ -15,7 +15,7 @@ import type {
   UserRecord,
 } from "../../../../src/records/types.ts";
 import type { Credential, CredentialKind, Verdict } from "../../../../src/types.ts";
-import { aRoute, aSite, aTrace, NOW_SECONDS } from "../../../support/worker/policy.ts";
+import { aRoute, aSite, aTrace, NOBODY_ASKS, NOW_SECONDS } from "../../../support/worker/policy.ts";
 
 export { aRoute, aSite, NOW_SECONDS };
 
@@ -224,7 +224,7 @@ export function verifyJwt(token: string, setting: JwtSetting = {}): Promise<Verd
     jwks = NO_JWKS,
     nowSeconds = NOW_SECONDS,
   } = setting;
-  const verifier = createJwtVerifier({ records, jwks, maxRemembered: 16 });
+  const verifier = createJwtVerifier({ records, ...NOBODY_ASKS, jwks, maxRemembered: 16 });
   const match = aMatch({ jwtIssuers: [anIssuer(issuer)], ...site });
   return verifier(aCredential("jwt", token), match, aRequestContext({ nowSeconds }));
 }

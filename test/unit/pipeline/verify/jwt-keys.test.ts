@@ -4,7 +4,7 @@ import type { PublicJwk } from "../../../../src/crypto/public-jwk.ts";
 import { createJwtVerifier } from "../../../../src/pipeline/verify/jwt.ts";
 import { Problem } from "../../../../src/problem.ts";
 import type { JwksSource } from "../../../../src/records/jwks.ts";
-import { TEST_REALM } from "../../../support/worker/policy.ts";
+import { NOBODY_ASKS, TEST_REALM } from "../../../support/worker/policy.ts";
 import {
   aCredential,
   accepted,
@@ -24,7 +24,12 @@ describe("verified tokens are remembered", () => {
   const verifySignature = vi.spyOn(crypto.subtle, "verify");
 
   function remembering(maxRemembered = 16, jwks: JwksSource = NO_JWKS) {
-    const verifier = createJwtVerifier({ records: fakeRecords(), jwks, maxRemembered });
+    const verifier = createJwtVerifier({
+      records: fakeRecords(),
+      ...NOBODY_ASKS,
+      jwks,
+      maxRemembered,
+    });
     return (token: string, match = aMatch(), nowSeconds = NOW_SECONDS) => {
       verifySignature.mockClear();
       return verifier(aCredential("jwt", token), match, aRequestContext({ nowSeconds }));
@@ -182,7 +187,12 @@ describe("requirement 14: keys from a key set", () => {
   it("forgets what a key verified once it is gone from the set", async () => {
     const [a, b] = [await keyPair("ES256", "a"), await keyPair("ES256", "b")];
     const { jwks, state } = source([a.jwk, b.jwk]);
-    const verifier = createJwtVerifier({ records: fakeRecords(), jwks, maxRemembered: 16 });
+    const verifier = createJwtVerifier({
+      records: fakeRecords(),
+      ...NOBODY_ASKS,
+      jwks,
+      maxRemembered: 16,
+    });
     const match = aMatch({ jwtIssuers: [anIssuer(issuer)] });
     const token = await a.sign();
     const ask = async () => rejected(await verifier(aCredential("jwt", token), match, aRequestContext()));
