@@ -74,7 +74,8 @@ export function buildRouteIndex(config: Config): RouteIndex {
  * method over any. A row whose method does not match is passed over, so adding one for GET changes nothing for POST.
  * The cost depends on the depth of the path, not on the number of rows.
  *
- * A preflight counts as the request it asks for. Where the site has no `cors` and no row that names OPTIONS, a bare
+ * A preflight counts as the request it asks for. Where the site has `cors`, which answers it, one for what no row covers
+ * has a row for nobody: the caller must not forward it. Where the site has no `cors` and no row that names OPTIONS, a bare
  * one goes to the origin as an open request: browsers never authenticate preflights, and this one carries nothing to
  * be authenticated. Metadata of a protected resource stands below the host, whatever the site's base path, and comes
  * first. Fills in `trace.site` and `trace.route`.
@@ -176,6 +177,8 @@ function findRoute(table: SiteTable, folded: string, { method: sentMethod, reque
     if (!isOrdinary && !named?.methods.includes("OPTIONS")) {
       const requested = request.headers.get("access-control-request-method") ?? NO_METHOD;
       const route = find(table.root, folded, start, forwardable(requested), refused);
+      // Answered here, and the request behind it says what is wrong with it: in words that a page may read.
+      if (route === null && site.cors !== null) return opened(site.unmatchedRoute);
       return opened(route ?? unmatched(site, forwardable(requested), refused));
     }
   }

@@ -372,8 +372,18 @@ describe("preflights", () => {
   it("count as the method they ask for where the site answers them", () => {
     const rows = aConfig([aSite([strict], { cors })]);
     expect(match(rows, asking("PUT")).route.key).toBe("PUT /a");
-    expect(problemOf(() => match(rows, asking("DELETE"))).code).toBe("method_not_allowed");
-    expect(problemOf(() => match(rows, asking("TRACE"))).code).toBe("method_not_allowed");
+  });
+
+  it("are nobody's where the site answers them and has no such row: the request behind is refused", () => {
+    const rows = aConfig([aSite([strict], { cors })]);
+    for (const method of ["DELETE", "TRACE"]) {
+      expect(match(rows, asking(method)).route).toMatchObject({ auth: "none", answer: null, accept: [] });
+    }
+    const origin = "https://app.example";
+    const elsewhere = to("/b", "OPTIONS", { origin, "access-control-request-method": "GET" });
+    expect(match(rows, elsewhere).route.auth).toBe("none");
+    expect(problemOf(() => match(rows, to("/a", "DELETE"))).code).toBe("method_not_allowed");
+    expect(problemOf(() => match(rows, to("/b"))).code).toBe("route_not_found");
   });
 
   it("go to the origin as an open request where it does not", () => {

@@ -186,7 +186,11 @@ describe.each([
   it("§2.8 answers preflights, and lets every origin read refusals", async () => {
     const gateway = start({ keys });
     const origin = "https://console.example.org";
-    for (const [method, path] of [...OPEN, ...MANAGED, ["GET", ME], ["POST", "/mcp"]] as const) {
+    const none = [
+      ["GET", "/api/v1/nothing"],
+      ["PUT", ASSETS],
+    ] as const;
+    for (const [method, path] of [...OPEN, ...MANAGED, ["GET", ME], ["POST", "/mcp"], ...none] as const) {
       const names = "authorization,content-type,x-of-a-client";
       const asked = { "access-control-request-method": method, "access-control-request-headers": names };
       const headers = { origin, ...asked };
