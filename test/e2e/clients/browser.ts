@@ -122,6 +122,81 @@ export function describeBrowser(gateway: () => ClientGateway): void {
       });
     });
 
+    describe("the pages of the classic New API, whose users sign in at the gateway", () => {
+      const urlOf = (path: string) => `${gateway().urlOf("portal")}${path}`;
+      const ME = { "New-Api-User": USER.id };
+
+      async function signIn(page: Page): Promise<void> {
+        const { status, body } = await postJson(page, "/api/user/login", CREDENTIALS);
+        expect([status, JSON.parse(body)]).toMatchObject([
+          200,
+          { success: true, data: { id: Number(USER.id), username: USER.username } },
+        ]);
+      }
+      const self = async (page: Page, headers: Readonly<Record<string, string>> = ME) => {
+        const { status, body } = await call(page, SELF, { headers });
+        return [status, JSON.parse(body)];
+      };
+
+      it("signs in, calls with the cookie and New-Api-User, and signs out", async () => {
+        const page = await pageAt(urlOf(""));
+        await signIn(page);
+        expect(await context.cookies()).toMatchObject([
+          { name: "session", path: "/", httpOnly: true, sameSite: "Strict" },
+        ]);
+        expect(await self(page)).toMatchObject([200, { success: true, data: { id: Number(USER.id) } }]);
+        expect((await call(page, "/api/user/logout")).status).toBe(200);
+        expect(await self(page)).toMatchObject([401, { success: false }]);
+      });
+
+      it.each([
+        ["no New-Api-User", {}, "Unauthorized, New-Api-User header not provided"],
+        ["a name in it", { "New-Api-User": USER.username }, "Unauthorized, New-Api-User header format error"],
+        [
+          "somebody else's id",
+          { "New-Api-User": "8" },
+          "Unauthorized, New-Api-User does not match logged in user",
+        ],
+      ])("is told in the system's words of %s", async (_, headers, message) => {
+        const page = await pageAt(urlOf(""));
+        await signIn(page);
+        expect(await self(page, headers)).toEqual([401, { message, success: false }]);
+      });
+
+      it("may write from its own pages", async () => {
+        const page = await pageAt(urlOf(""));
+        await signIn(page);
+        const sending = { method: "PUT", headers: ME, body: "{}" };
+        expect((await call(page, SELF, sending)).status).toBe(200);
+        const { method, headers } = gateway().relay.received.at(-1) ?? {};
+        expect([method, headers?.cookie]).toEqual(["PUT", undefined]);
+      });
+
+      it.each([
+        ["another site", strangePage, false],
+        ["the same site at another port", () => pageNextDoor("portal"), true],
+      ])("a page of %s reads nothing and changes nothing", async (_, open, isCookieSent) => {
+        const page = await pageAt(urlOf(""));
+        await signIn(page);
+        const stranger = await open();
+        const before = gateway().relay.received.length;
+        // With the header browsers ask first, and are told nothing; without it the cookie is not enough.
+        for (const headers of [ME, {}]) {
+          expect((await call(stranger, urlOf(SELF), { headers })).status).toBeNull();
+          const post = { method: "POST", headers, body: "{}" };
+          expect((await call(stranger, urlOf("/api/user/topup"), post)).status).toBeNull();
+        }
+        const methods = gateway()
+          .relay.received.slice(before)
+          .map(({ method }) => method);
+        expect(methods.filter((method) => method !== "OPTIONS")).toEqual([]);
+        const heads = gateway().headsFrom(new URL(stranger.url()).origin);
+        const withCookie = heads.filter((head) => /^cookie: session=/im.test(head));
+        expect(withCookie.length > 0).toBe(isCookieSent);
+        expect(await self(page)).toMatchObject([200, { success: true }]);
+      });
+    });
+
     describe("a site whose users sign in at /_gateway/auth/login, with a session cookie", () => {
       const urlOf = (path: string) => `${gateway().urlOf("people")}${path}`;
       const COOKIE = "__Host-postern-tools";

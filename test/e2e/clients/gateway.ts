@@ -1,4 +1,4 @@
-// One gateway for every client: two New APIs that it guards, one whose users sign in at the gateway, and an MCP server.
+// One gateway for every client: both New APIs, guarded and with users who sign in at the gateway, and an MCP server.
 import { once } from "node:events";
 import { type AddressInfo, connect, createServer, type Socket } from "node:net";
 import { type McpOrigin, startMcpOrigin } from "../../support/node/mcp-origin.ts";
@@ -44,6 +44,7 @@ const varsOf = (relay: string, mcp: string, oauth: string, port: number) => ({
     ...{ hosts: ["console.localhost"], origin: relay, preset: "new-api-current", issue: true },
     jwt: JWT,
   },
+  SITE_PORTAL: { hosts: ["portal.localhost"], origin: relay, preset: "new-api", issue: true },
   SITE_PEOPLE: {
     ...{ hosts: ["people.localhost"], origin: relay, realm: "tools" },
     routes: [
@@ -61,7 +62,7 @@ const varsOf = (relay: string, mcp: string, oauth: string, port: number) => ({
     routes: [{ path: "/mcp/*", mcp: true, scopes: ["tools.use"] }],
   },
 });
-const REALMS = { guarded: ["classic", "current"], signingIn: ["console", "tools"] };
+const REALMS = { guarded: ["classic", "current"], signingIn: ["console", "portal", "tools"] };
 
 export async function startClientGateway(): Promise<ClientGateway> {
   const relay = await startRelayOrigin(PAGE);
