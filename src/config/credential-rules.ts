@@ -92,7 +92,8 @@ export function verifiableKinds(
   // Where they stand is the preset's business.
   if (preset !== null) {
     const kinds = [...preset.kinds(users), ...(introspection?.kinds ?? [])];
-    return { kinds: CREDENTIAL_KINDS.filter((kind) => kinds.includes(kind)), whyNot };
+    const whyNotHere = `the preset ${preset.name} verifies none on such a site: see docs/presets.md`;
+    return { kinds: CREDENTIAL_KINDS.filter((kind) => kinds.includes(kind)), whyNot: () => whyNotHere };
   }
   const kinds: CredentialKind[] = [];
   if (hasJwtIssuer && hasPlace) kinds.push("jwt");

@@ -1,7 +1,14 @@
 // Where credentials stand: one header for people, many places for keys.
 import type { Route } from "../../config/types.ts";
 import type { Arrival, CredentialKind } from "../../types.ts";
-import { AUTHORIZATION, isKeyRoute, type KeyReading, keyPlaces, readKey } from "../new-api/keys.ts";
+import {
+  AUTHORIZATION,
+  isKeyRoute,
+  KEY_PLACES,
+  type KeyReading,
+  readKey,
+  withSubprotocols,
+} from "../new-api/keys.ts";
 import type { Place, Presented } from "../preset.ts";
 import { REFRESH_COOKIE } from "./cookie.ts";
 import { isDashboardJwt } from "./jwt.ts";
@@ -11,7 +18,7 @@ const KEY_READING: KeyReading = { takesAnySubprotocol: false, takesGoogleKeysAtM
 const MANAGEMENT: readonly Place[] = [AUTHORIZATION, { in: "cookie", name: REFRESH_COOKIE }];
 
 export const places = (arrival: Arrival, route: Route): readonly Place[] =>
-  isKeyRoute(route) ? keyPlaces(arrival) : MANAGEMENT;
+  isKeyRoute(route) ? withSubprotocols(arrival, KEY_PLACES) : MANAGEMENT;
 
 export function read(arrival: Arrival, route: Route): Presented | null {
   if (!isKeyRoute(route)) return readWord(arrival, route);

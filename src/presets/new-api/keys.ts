@@ -14,7 +14,8 @@ const QUERY_KEY: Place = { in: "query", name: "key" };
 const GOOGLE_KEY: Place = { in: "header", name: "x-goog-api-key" };
 const MIDJOURNEY_SECRET: Place = { in: "header", name: "mj-api-secret" };
 
-const PLACES: readonly Place[] = [
+/** Every place from which the system takes keys, on any path. */
+export const KEY_PLACES: readonly Place[] = [
   AUTHORIZATION,
   SUBPROTOCOL,
   X_API_KEY,
@@ -47,11 +48,11 @@ export interface KeyReading {
 export const isKeyRoute = ({ accept }: Route): boolean =>
   accept.includes("api_key") && !accept.includes("pat");
 
-/** Every place from which the system takes keys, on any path. */
-export function keyPlaces({ request }: Arrival): readonly Place[] {
+/** These places, and what lists subprotocols where that is a key itself: elsewhere the list is needed. */
+export function withSubprotocols({ request }: Arrival, places: readonly Place[]): readonly Place[] {
   const protocols = request.headers.get(SUBPROTOCOLS.name);
   const isKey = protocols !== null && entryOf(protocols) === undefined && LIKE_KEY.test(protocols.trim());
-  return isKey ? [...PLACES, SUBPROTOCOLS] : PLACES;
+  return isKey ? [...places, SUBPROTOCOLS] : places;
 }
 
 /**

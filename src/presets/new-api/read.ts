@@ -5,10 +5,11 @@ import { cookieValues } from "../../pipeline/pieces.ts";
 import { Problem } from "../../problem.ts";
 import type { Arrival, Credential, CredentialKind } from "../../types.ts";
 import type { Place, Presented, PresetRules } from "../preset.ts";
-import { AUTHORIZATION, isKeyRoute, type KeyReading, keyPlaces, readKey } from "./keys.ts";
+import { AUTHORIZATION, isKeyRoute, KEY_PLACES, type KeyReading, readKey, withSubprotocols } from "./keys.ts";
 
 /** The system's own, read before everything else, whoever issues. */
 export const SESSION_COOKIE: Place = { in: "cookie", name: "session" };
+const WITH_KEYS: readonly Place[] = [...KEY_PLACES, SESSION_COOKIE];
 const MANAGEMENT: readonly Place[] = [SESSION_COOKIE, AUTHORIZATION];
 
 const KEY_READING: KeyReading = { takesAnySubprotocol: true, takesGoogleKeysAtModels: false };
@@ -27,7 +28,7 @@ export type SessionsOf = "issued" | "origin" | null;
 const isIssued = (value: string): boolean => value.includes(".");
 
 export const places: PresetRules["places"] = (arrival, route) =>
-  isKeyRoute(route) ? [...keyPlaces(arrival), SESSION_COOKIE] : MANAGEMENT;
+  isKeyRoute(route) ? withSubprotocols(arrival, WITH_KEYS) : MANAGEMENT;
 
 /**
  * Reads what the original reads, in its order: the cookie, and only without one Authorization. A cookie that nobody here

@@ -138,6 +138,8 @@ describe("sign-in (New API §3.3, login classic)", () => {
     ["simplified Chinese", { password: "wrong" }, { "accept-language": "zh-CN,zh;q=0.9" }, WRONG["zh-CN"]],
     ["traditional Chinese", { password: "wrong" }, { "accept-language": "zh-TW" }, WRONG["zh-TW"]],
     ["an empty password", { password: "" }, {}, "Invalid parameters"],
+    ["an empty password, in Chinese", { password: "" }, { "accept-language": "zh" }, "无效的参数"],
+    ["an empty name, in traditional Chinese", { username: "" }, { "accept-language": "zh-TW" }, "無效的參數"],
     ["an empty name", { username: "" }, {}, "Invalid parameters"],
     ["a number for a name", { username: 7 }, {}, "Invalid parameters"],
     ["a form, which any page could send", {}, { "content-type": "text/plain" }, "Invalid parameters"],
