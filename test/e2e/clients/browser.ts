@@ -1,4 +1,5 @@
 // Pages in a real browser: what signs in with a cookie, and what a page of another origin cannot do with it.
+import { build } from "esbuild";
 import type { Browser, BrowserContext, Page } from "playwright-core";
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from "vitest";
 import { IS_BROWSER_WANTED, startBrowser, WHY_NO_BROWSER } from "../../support/node/chromium.ts";
@@ -39,6 +40,35 @@ const postJson = (page: Page, url: string, body: object) =>
 const SELF = "/api/user/self";
 const CREDENTIALS = { username: USER.username, password: USER.password };
 
+/** The MCP SDK, as a page's bundler would put it there. */
+async function mcpClientForPages(): Promise<string> {
+  const contents = `
+    import { discoverOAuthProtectedResourceMetadata, extractWWWAuthenticateParams } from "@modelcontextprotocol/sdk/client/auth.js";
+    import { Client } from "@modelcontextprotocol/sdk/client/index.js";
+    import { StreamableHTTPClientTransport } from "@modelcontextprotocol/sdk/client/streamableHttp.js";
+    globalThis.whoami = async ([url, key]) => {
+      const requestInit = { headers: { authorization: "Bearer " + key } };
+      const transport = new StreamableHTTPClientTransport(new URL(url), { requestInit });
+      const client = new Client({ name: "a-page", version: "1.0.0" });
+      await client.connect(transport);
+      const { content } = await client.callTool({ name: "whoami" });
+      const hasSession = transport.sessionId !== undefined;
+      await client.close();
+      return { content, hasSession };
+    };
+    globalThis.challenge = async ([url]) => {
+      const refused = await fetch(url, { method: "POST" });
+      const { resourceMetadataUrl, scope } = extractWWWAuthenticateParams(refused);
+      const { resource } = await discoverOAuthProtectedResourceMetadata(url, { resourceMetadataUrl });
+      return { scope, resource };
+    };`;
+  const { outputFiles } = await build({
+    ...{ stdin: { contents, resolveDir: import.meta.dirname }, bundle: true, write: false },
+    ...{ format: "iife", platform: "browser", logLevel: "error" },
+  });
+  return outputFiles[0]?.text ?? "";
+}
+
 export function describeBrowser(gateway: () => ClientGateway): void {
   if (!IS_BROWSER_WANTED) process.stderr.write(`\nSKIPPED: pages in a browser. ${WHY_NO_BROWSER}\n\n`);
 
@@ -67,6 +97,43 @@ export function describeBrowser(gateway: () => ClientGateway): void {
     /** Of the same site, at another port: browsers send it the same cookies. */
     const pageNextDoor = (site: string) =>
       pageAt(`http://${site}.localhost:${new URL(gateway().relay.address).port}`);
+
+    it("an MCP client in a page of an allowed origin: asks first, keeps its session, is told of refusals", async () => {
+      const { key } = await gateway().newKey("tools", { scopes: ["tools.use"] });
+      const page = await strangePage();
+      await page.addScriptTag({ content: await mcpClientForPages() });
+      const url = `${gateway().urlOf("tools")}/mcp`;
+      expect(await page.evaluate(`whoami(${JSON.stringify([url, key])})`)).toEqual({
+        content: [{ type: "text", text: USER.id }],
+        hasSession: true,
+      });
+      expect(await page.evaluate(`challenge(${JSON.stringify([url])})`)).toEqual({
+        scope: "tools.use",
+        resource: url,
+      });
+    });
+
+    describe.each(["classic", "current"])("a realtime session of a page, %s.localhost", (site) => {
+      const open = async (key: string): Promise<unknown> => {
+        const page = await strangePage();
+        const url = `${gateway().urlOf(site).replace("http", "ws")}/v1/realtime?model=a-model`;
+        return page.evaluate(
+          ([to, protocol]) =>
+            new Promise<unknown>((resolve) => {
+              const socket = new WebSocket(to, ["realtime", protocol]);
+              socket.addEventListener("message", () => resolve(socket.protocol));
+              socket.addEventListener("error", () => resolve("refused"));
+            }),
+          [url, `openai-insecure-api-key.${key}`] as const,
+        );
+      };
+
+      it("opens with the key among the subprotocols, and with no other", async () => {
+        const { key } = await gateway().newKey(site);
+        expect(await open(key)).toBe("realtime");
+        expect(await open(`${key.slice(0, -1)}!`)).toBe("refused");
+      });
+    });
 
     describe("the console of the current New API, whose users sign in at the gateway", () => {
       const REFRESH = "/api/user/auth/refresh";
@@ -113,7 +180,7 @@ export function describeBrowser(gateway: () => ClientGateway): void {
           const got = await call(stranger, urlOf(path), { method: "POST", body: "{}" });
           expect([path, got]).toEqual([path, { status: null, body: "" }]);
         }
-        const arrived = gateway().headsFrom(new URL(stranger.url()).origin);
+        const arrived = gateway().headsFrom(new URL(stranger.url()).origin, "console");
         expect(arrived.map((head) => /^cookie: new_api_refresh=/im.test(head))).toEqual([
           isCookieSent,
           isCookieSent,
@@ -190,7 +257,7 @@ export function describeBrowser(gateway: () => ClientGateway): void {
           .relay.received.slice(before)
           .map(({ method }) => method);
         expect(methods.filter((method) => method !== "OPTIONS")).toEqual([]);
-        const heads = gateway().headsFrom(new URL(stranger.url()).origin);
+        const heads = gateway().headsFrom(new URL(stranger.url()).origin, "portal");
         const withCookie = heads.filter((head) => /^cookie: session=/im.test(head));
         expect(withCookie.length > 0).toBe(isCookieSent);
         expect(await self(page)).toMatchObject([200, { success: true }]);

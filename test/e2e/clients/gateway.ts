@@ -1,4 +1,5 @@
-// One gateway for every client: both New APIs, guarded and with users who sign in at the gateway, and an MCP server.
+// One gateway for every client: both New APIs, guarded and with users who sign in at the gateway, and MCP servers.
+import { randomBytes } from "node:crypto";
 import { once } from "node:events";
 import { type AddressInfo, connect, createServer, type Socket } from "node:net";
 import { type McpOrigin, startMcpOrigin } from "../../support/node/mcp-origin.ts";
@@ -8,6 +9,13 @@ import { startWranglerDev, type WranglerDev } from "../../support/node/wrangler-
 
 /** A user of every realm. */
 export const USER = { id: "7", username: "alice", password: "ten green bottles on a wall" };
+
+/** Of the NekoHub, whose keys stand in its configuration. */
+const NEKOHUB_SECRETS = {
+  NEKOHUB_API_KEYS: randomBytes(24).toString("base64url"),
+  NEKOHUB_JWT_SECRET: randomBytes(32).toString("base64url"),
+};
+export const NEKOHUB_KEY = NEKOHUB_SECRETS.NEKOHUB_API_KEYS;
 
 export interface Key {
   readonly id: string;
@@ -22,8 +30,8 @@ export interface ClientGateway {
   readonly urlOf: (site: string) => string;
   /** One that the stand-in behind the site knows as well. */
   readonly newKey: (realm: string, fields?: object) => Promise<Key>;
-  /** Request lines and headers of what came from pages of this origin, as browsers wrote them. */
-  readonly headsFrom: (origin: string) => readonly string[];
+  /** Request lines and headers of what came to the site from pages of this origin, as browsers wrote them. */
+  readonly headsFrom: (origin: string, site: string) => readonly string[];
   readonly revoke: (realm: string, id: string) => Promise<void>;
   stop(): Promise<void>;
 }
@@ -52,6 +60,10 @@ const varsOf = (relay: string, mcp: string, oauth: string, port: number) => ({
       { path: "/*", accept: ["session"] },
     ],
   },
+  SITE_IMAGES: {
+    ...{ hosts: ["images.localhost"], origin: mcp, preset: "nekohub", mcp: true },
+    ...{ api_keys: "NEKOHUB_API_KEYS", jwt: { secret: "NEKOHUB_JWT_SECRET" } },
+  },
   SITE_TOOLS: {
     hosts: ["tools.localhost"],
     origin: mcp,
@@ -60,6 +72,7 @@ const varsOf = (relay: string, mcp: string, oauth: string, port: number) => ({
       audience: `http://tools.localhost:${port}/mcp`,
     },
     routes: [{ path: "/mcp/*", mcp: true, scopes: ["tools.use"] }],
+    cors: { allow_origins: [relay] },
   },
 });
 const REALMS = { guarded: ["classic", "current"], signingIn: ["console", "portal", "tools"] };
@@ -77,7 +90,7 @@ export async function startClientGateway(): Promise<ClientGateway> {
   };
   try {
     const vars = varsOf(relay.address, mcp.address, oauth.issuer, door.port);
-    const running = await startWranglerDev({ vars, seed: async () => {} });
+    const running = await startWranglerDev({ vars, secrets: NEKOHUB_SECRETS, seed: async () => {} });
     dev = running;
     door.leadTo(running.port);
     const call = async (method: string, path: string, body?: object) => {
@@ -140,11 +153,13 @@ async function startDoor() {
   await once(server, "listening");
   return {
     port: (server.address() as AddressInfo).port,
-    headsFrom: (origin: string) =>
+    headsFrom: (origin: string, site: string) =>
       sent
         // Behind a body, a request line does not begin a line.
         .flatMap(({ text }) => text.match(/[A-Z]+ \/\S* HTTP\/1\.1\r\n(?:[^\r\n]+\r\n)+/g) ?? [])
-        .filter((head) => head.toLowerCase().includes(`\r\norigin: ${origin}\r\n`)),
+        .map((head) => head.toLowerCase())
+        .filter((head) => head.includes(`\r\norigin: ${origin}\r\n`))
+        .filter((head) => head.includes(`\r\nhost: ${site}.localhost:`)),
     leadTo: (port: number) => {
       target = port;
     },

@@ -12,7 +12,7 @@ import type { OAuthTokens } from "@modelcontextprotocol/sdk/shared/auth.js";
 import type { Transport } from "@modelcontextprotocol/sdk/shared/transport.js";
 import { ToolListChangedNotificationSchema } from "@modelcontextprotocol/sdk/types.js";
 import { afterEach, beforeAll, describe, expect, it } from "vitest";
-import { type ClientGateway, USER } from "./gateway.ts";
+import { type ClientGateway, NEKOHUB_KEY, USER } from "./gateway.ts";
 
 const WRONG_KEY = `sk-${"0".repeat(48)}`;
 
@@ -87,6 +87,35 @@ export function describeMcp(gateway: () => ClientGateway): void {
   it("a key without the scope is told which one is wanted", async () => {
     const { key: other } = await gateway().newKey("tools");
     await expect(connect(streamable(withKey(other)))).rejects.toMatchObject({ code: 403 });
+  });
+
+  describe("NekoHub's MCP server, with mcp = true", () => {
+    const url = () => new URL("/mcp", gateway().urlOf("images"));
+    const transportWith = (value: string) =>
+      new StreamableHTTPClientTransport(url(), withKey(value)) as Transport;
+
+    it("takes its keys", async () => {
+      const client = await connect(transportWith(NEKOHUB_KEY));
+      expect(await whoami(client)).toEqual([
+        { type: "text", text: expect.stringMatching(/^api-key:[0-9a-f]{16}$/) },
+      ]);
+      await expect(connect(transportWith(WRONG_KEY))).rejects.toMatchObject({ code: 401 });
+    });
+
+    it("says where its metadata is behind the challenge that its clients know, and that keys are all there is", async () => {
+      const refused = await fetch(url(), { method: "POST" });
+      const { resourceMetadataUrl, error } = extractWWWAuthenticateParams(refused);
+      expect([refused.status, refused.headers.get("www-authenticate"), error]).toEqual([
+        401,
+        `Bearer realm="NekoHub", resource_metadata="${resourceMetadataUrl}"`,
+        undefined,
+      ]);
+      expect(await discoverOAuthProtectedResourceMetadata(url())).toEqual({
+        resource: String(url()),
+        bearer_methods_supported: ["header"],
+        resource_name: "images",
+      });
+    });
   });
 
   describe("an MCP client that has nothing yet (RFC 9728 §5)", () => {

@@ -24,13 +24,20 @@ export interface WranglerDev {
 export interface DevOptions {
   /** The tables of `[vars]`. */
   readonly vars: Readonly<Record<string, unknown>>;
+  /** Beside those that every gateway has. */
+  readonly secrets?: Readonly<Record<string, string>>;
   /** Fills the migrated database before the gateway starts. */
   readonly seed?: (database: D1Database, secrets: LocalSecrets) => Promise<void>;
   /** Of an earlier start, to go on with its secrets and data; it stays. `undefined`: a new one, gone with `stop`. */
   readonly directory?: string;
 }
 
-export async function startWranglerDev({ vars, seed, directory: given }: DevOptions): Promise<WranglerDev> {
+export async function startWranglerDev({
+  vars,
+  secrets: own = {},
+  seed,
+  directory: given,
+}: DevOptions): Promise<WranglerDev> {
   keepToThisMachine();
   process.env.WRANGLER_LOG = "warn"; // of what runs in this process
   const { directory, remove } =
@@ -44,7 +51,10 @@ export async function startWranglerDev({ vars, seed, directory: given }: DevOpti
     const config = join(directory, "wrangler.toml");
     const data = join(directory, "data");
     writeFileSync(config, configuration(vars));
-    const { secrets } = await ensureLocalSecrets(join(directory, ".dev.vars"));
+    const secretsFile = join(directory, ".dev.vars");
+    for (const [name, value] of Object.entries(own))
+      writeFileSync(secretsFile, `${name}='${value}'\n`, { flag: "a" });
+    const { secrets } = await ensureLocalSecrets(secretsFile);
     if (seed !== undefined) {
       await withDatabase(directory, async (database) => {
         await migrate(database);
