@@ -5,8 +5,9 @@ import { Failure } from "./failure.ts";
 import type { Source } from "./import-source.ts";
 import { numberOf, openSqlite, type SqlRow, textOf, textOrNull } from "./sqlite.ts";
 
-/** The second number in the id of a user. */
+/** The second number in an id says of what it is. */
 const USER_ID_TYPE = 1;
+const GROUP_ID_TYPE = 7;
 /** The bit of a group's permissions that makes its members administrators. */
 const IS_ADMIN = 1;
 
@@ -37,13 +38,13 @@ export async function openCloudreve(file: string, realm: string): Promise<Source
   return {
     async *items() {
       read = 0;
-      const sql = `SELECT u.id, u.email, u.nick, u.password, u.status, u.created_at, g.name AS group_name, g.permissions AS group_permissions ${LIVE_USERS} ORDER BY u.id`;
+      const sql = `SELECT u.*, g.name AS group_name, g.permissions AS group_permissions ${LIVE_USERS} ORDER BY u.id`;
       for (const row of database.rows(sql)) {
         read += 1;
         const at = numberOf(row.id);
         const status = STATUS[textOf(row.status)];
         if (status === undefined) yield { at, problem: "status is none that Cloudreve has" };
-        else yield { at, value: userOf(row, realm, hashids.encode([at, USER_ID_TYPE]), status) };
+        else yield { at, value: userOf(row, realm, hashids, status) };
       }
     },
     placeOf: (at) => `user ${at}`,
@@ -60,7 +61,7 @@ export async function openCloudreve(file: string, realm: string): Promise<Source
 function userOf(
   row: SqlRow,
   realm: string,
-  id: string,
+  hashids: Hashids,
   status: "active" | "pending" | "disabled",
 ): ImportInput {
   const hash = textOf(row.password);
@@ -69,15 +70,44 @@ function userOf(
   return {
     type: "user",
     realm,
-    id,
+    id: hashids.encode([numberOf(row.id), USER_ID_TYPE]),
     email: textOrNull(row.email),
     name: textOrNull(row.nick),
     role: isAdmin ? "admin" : "user",
     status,
-    attributes: { nick: textOf(row.nick), group: textOf(row.group_name) },
+    attributes: attributesOf(row, hashids),
     password: hash === "" ? null : { scheme: "cloudreve", hash },
     created_at: secondsOf(row.created_at),
   };
+}
+
+/** What Cloudreve's clients are told of a user when they sign in, and whether they are asked for a second factor. */
+function attributesOf(row: SqlRow, hashids: Hashids): Record<string, unknown> {
+  const settings = settingsOf(row.settings);
+  const permissions = row.group_permissions instanceof Uint8Array ? row.group_permissions : [];
+  const optional = {
+    avatar: textOf(row.avatar),
+    preferred_theme: textOf(settings.preferred_theme),
+    language: textOf(settings.language),
+    group_id: row.group_name === null ? "" : hashids.encode([numberOf(row.group_users), GROUP_ID_TYPE]),
+    permission: Buffer.from(permissions).toString("base64"),
+    two_factor: textOf(row.two_factor_secret) !== "",
+  };
+  return {
+    nick: textOf(row.nick),
+    group: textOf(row.group_name),
+    ...Object.fromEntries(Object.entries(optional).filter(([, value]) => value !== "" && value !== false)),
+  };
+}
+
+function settingsOf(value: unknown): Readonly<Record<string, unknown>> {
+  try {
+    const text = value instanceof Uint8Array ? new TextDecoder().decode(value) : textOf(value);
+    const settings: unknown = JSON.parse(text);
+    return typeof settings === "object" && settings !== null ? { ...settings } : {};
+  } catch {
+    return {};
+  }
 }
 
 /** As Go writes times into SQLite: `2026-01-02 15:04:05.999999999+08:00`. `null` for anything else. */

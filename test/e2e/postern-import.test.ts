@@ -4,6 +4,7 @@ import { appendFileSync, mkdtempSync, rmSync, statSync, utimesSync, writeFileSyn
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { DatabaseSync } from "node:sqlite";
+import Hashids from "hashids";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { checkRecords, createProblems } from "../../cli/postern/import-check.ts";
 import { createLineSource } from "../../cli/postern/import-source.ts";
@@ -434,14 +435,16 @@ describe("the SQLite file of Cloudreve", { timeout: TIMEOUT_MS }, () => {
       CREATE TABLE settings (id integer PRIMARY KEY, created_at datetime, updated_at datetime, deleted_at datetime, name text, value text);
       CREATE TABLE "groups" (id integer PRIMARY KEY, created_at datetime, deleted_at datetime, name text, permissions blob);
       CREATE TABLE users (id integer PRIMARY KEY, created_at datetime, updated_at datetime, deleted_at datetime, email text,
-        nick text, password text, status text DEFAULT 'active', storage integer, group_users integer);
+        nick text, password text, status text DEFAULT 'active', storage integer, two_factor_secret text, avatar text,
+        settings json, group_users integer);
       INSERT INTO settings VALUES (1, '', '', NULL, 'hash_id_salt', 'this is my salt');
       INSERT INTO "groups" VALUES (1, '', NULL, 'Admin', x'01ff'), (2, '', NULL, 'User', x'0e');
       INSERT INTO users VALUES
-        (1, '2024-05-06 07:08:09.123456789+08:00', '', NULL, 'root@example.com', 'Root', '${hash}', 'active', 0, 1),
-        (2, 'x', '', NULL, 'ada@example.com', '阿达', '', 'inactive', 0, 2),
-        (3, '', '', NULL, 'bad@example.com', 'Bad', NULL, 'sys_banned', 0, 2),
-        (4, '', '', '2026-01-01', 'gone@example.com', 'Gone', '', 'active', 0, 2);`);
+        (1, '2024-05-06 07:08:09.123456789+08:00', '', NULL, 'root@example.com', 'Root', '${hash}', 'active', 0, 'JBSWY3DP', 'gravatar',
+          '{"preferred_theme":"#1976d2","language":"zh-CN","version_retention":true}', 1),
+        (2, 'x', '', NULL, 'ada@example.com', '阿达', '', 'inactive', 0, '', '', '{}', 2),
+        (3, '', '', NULL, 'bad@example.com', 'Bad', NULL, 'sys_banned', 0, NULL, NULL, NULL, 2),
+        (4, '', '', '2026-01-01', 'gone@example.com', 'Gone', '', 'active', 0, NULL, NULL, NULL, 2);`);
     database.close();
     const { status, stdout, stderr } = await postern([
       "import",
@@ -463,13 +466,28 @@ describe("the SQLite file of Cloudreve", { timeout: TIMEOUT_MS }, () => {
       role: "admin",
       status: "active",
       has_password: true,
-      attributes: { nick: "Root", group: "Admin" },
+      attributes: {
+        nick: "Root",
+        group: "Admin",
+        avatar: "gravatar",
+        preferred_theme: "#1976d2",
+        language: "zh-CN",
+        group_id: new Hashids("this is my salt").encode([1, 7]),
+        permission: "Af8=",
+        two_factor: true,
+      },
       created_at: Date.parse("2024-05-06T07:08:09+08:00") / 1_000,
     });
     expect(byEmail.get("ada@example.com")).toMatchObject({
       name: "阿达",
       status: "pending",
       has_password: false,
+    });
+    expect(byEmail.get("ada@example.com")?.attributes).toEqual({
+      nick: "阿达",
+      group: "User",
+      group_id: new Hashids("this is my salt").encode([2, 7]),
+      permission: "Dg==",
     });
     expect(byEmail.get("bad@example.com")).toMatchObject({ status: "disabled", role: "user" });
   });
