@@ -70,6 +70,11 @@ export interface SessionChains {
     },
     audit: (action: "session.refresh_repeated" | "session.refresh_reused") => AuditEntry,
   ): Promise<Advance>;
+  /**
+   * For systems whose refresh tokens are good again and again: the session if it is alive, whose idle time begins anew.
+   * Its counter stays, so that any number of them at once are all answered.
+   */
+  keep(presented: PresentedRefresh, nowSeconds: number): Promise<LiveSession | null>;
   /** What has become of a session, as long as there is a row of it: for systems that say how it ended. Changes nothing. */
   fate(sessionId: string): Promise<SessionFate | null>;
   /** The session if this is its current refresh token and it could be used now. Changes nothing. */
@@ -181,6 +186,21 @@ export function createSessionChains(database: D1Database): SessionChains {
           return { kind: "live", session, isRepeated: !isAdvanced };
         }
       }
+    },
+
+    async keep(presented, nowSeconds) {
+      const { isAlive, isCurrent } = conditionsOf(presented, nowSeconds, 0);
+      const [[found]] = await runBatch(database, [
+        read(presented, nowSeconds, 0),
+        sql`UPDATE sessions SET advanced_at_seconds = ${nowSeconds}, last_used_at_seconds = ${nowSeconds},
+            idle_expires_at_seconds = ${nowSeconds} + ${IDLE_SECONDS}
+          WHERE id = ${presented.sessionId} AND ${isCurrent} AND ${isAlive}`,
+      ]);
+      if (found === undefined) return null;
+      const row = v.parse(Row, found);
+      if (row.outcome !== "current") return null;
+      const idleExpiresAtSeconds = nowSeconds + row.idleSeconds;
+      return { ...toLive(row, presented, false, nowSeconds), idleExpiresAtSeconds };
     },
 
     async fate(sessionId) {

@@ -46,6 +46,9 @@ function wordsOf({ code, details }: Problem): Words | null {
       return blocked(details.about?.status) ?? WRONG_PASSWORD;
     case "resource_not_found":
       return NO_SUCH_USER;
+    case "request_malformed":
+      // Without a message it is the request itself, before any site is known.
+      return message === undefined ? null : [PARAMETER_ERROR, "Parameter error"];
     case "input_invalid":
       return [PARAMETER_ERROR, message ?? "Parameter error"];
     default:

@@ -3,12 +3,12 @@ import type { Preset, PresetRules } from "../preset.ts";
 import { cloudreveJwt } from "./claims.ts";
 import { dialect } from "./dialect.ts";
 import { isForeign, PLACES, read } from "./read.ts";
-import { LEVELS, TABLE } from "./routes.ts";
+import { ISSUING_TABLE, LEVELS, TABLE } from "./routes.ts";
 
 export const cloudreve: Preset = {
   name: "cloudreve",
   isCaseSensitive: true,
-  canIssue: false,
+  canIssue: true,
   defaults: (isIssuing) => ({
     users: isIssuing ? "required" : "none",
     on_invalid: "anonymous",
@@ -19,20 +19,28 @@ export const cloudreve: Preset = {
   jwt: cloudreveJwt,
   levels: LEVELS,
   table: TABLE,
-  issuingTable: "",
+  issuingTable: ISSUING_TABLE,
+  // Each refresh gives another two weeks.
   signIn: { accessSeconds: 3_600, idleDays: 14, sessionDays: 365, cookie: undefined },
-  compile: ({ values, isIssuing }): PresetRules => ({
-    name: "cloudreve",
-    isIssuing,
-    kinds: () => ["jwt"],
-    read,
-    places: () => PLACES,
-    isForeign,
-    dialect: values.errors === "problem" ? null : dialect,
-    // A bad token is nobody. These are good ones, of the wrong kind or of somebody who may not.
-    unforgivable: ["token_use", "subject", "owner_missing", "owner_inactive"],
-    rejectRecord: () => null,
-    restrict: () => {},
-    configuredKeys: new Set(),
-  }),
+  compile: ({ values, keyOf, isIssuing }, { issues }): PresetRules => {
+    const { site_id: siteId, errors } = values;
+    if (isIssuing && siteId === undefined) {
+      issues.add(keyOf("site_id"), "is required with issue = true: Cloudreve's own, from its table settings");
+    }
+    return {
+      name: "cloudreve",
+      isIssuing,
+      kinds: () => ["jwt"],
+      read,
+      places: () => PLACES,
+      isForeign,
+      dialect: errors === "problem" ? null : dialect,
+      // A bad token is nobody. These are good ones, of the wrong kind or of somebody who may not.
+      unforgivable: ["token_use", "subject", "owner_missing", "owner_inactive"],
+      rejectRecord: () => null,
+      restrict: () => {},
+      configuredKeys: new Set(),
+      ...(siteId !== undefined && { siteId }),
+    };
+  },
 };

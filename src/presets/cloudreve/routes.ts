@@ -34,6 +34,10 @@ export const LEVELS: Readonly<Record<string, Level>> = {
   "dav.write": withScopes("DavAccount.Read", "DavAccount.Write"),
   "admin.read": admin("Admin.Read"),
   "admin.write": admin("Admin.Read", "Admin.Write"),
+  "sign-in": { auth: "optional", answer: "cloudreve.login" },
+  "sign-out": { auth: "optional", answer: "cloudreve.logout" },
+  prepare: { auth: "optional", answer: "cloudreve.prepare" },
+  refresh: { ...ifAny("offline_access"), answer: "cloudreve.refresh" },
   unknown: { auth: "none", isUnknown: true },
 };
 
@@ -66,4 +70,14 @@ export const TABLE = `
   admin.read     /api/v4/admin: /* POST=/settings POST=/group POST=/queue POST=/policy POST=/node POST=/oauthClient POST=/user
   admin.read     /api/v4/admin: POST=/file POST=/entity POST=/share
   admin.write    /api/v4/admin: POST,PUT,PATCH,DELETE=/* GET=/tool/wopi
+`;
+
+/** Who signs in by other ways than a password would have a session that only the origin knows: there are none. */
+export const ISSUING_TABLE = `
+  unknown  /api/v4/session: /* /oauth/consent/*
+  unknown  /api/v4/user: POST= /reset/* /activate/* /authn
+  sign-in  /api/v4/session: POST=/token
+  sign-out /api/v4/session: DELETE=/token
+  refresh  /api/v4/session: POST=/token/refresh
+  prepare  /api/v4/session: GET=/prepare
 `;
