@@ -49,7 +49,8 @@ const HMAC_HASHES = { HS256: "SHA-256", HS384: "SHA-384", HS512: "SHA-512" } as 
  * Rights: with `users = "none"` those of the token. With `users = "required"` those of the user now, and a role or
  * permissions claim can only lower them; a token without such a claim does not. Scopes are the token's; of our own
  * tokens those that the user's role still has. Whom the realm does not know, the origin is asked about where the site
- * introspects, with the token itself, and what it says stands for the record.
+ * introspects, with the token itself, and what it says stands for the record; where it says no more than that the token
+ * is good, the token stands alone, if users are not required.
  *
  * @see RFC 7519 §7.2, RFC 8725 §3
  */
@@ -159,8 +160,8 @@ export function createJwtVerifier(deps: JwtVerifierDeps): Verifier {
     const learnt = await learn(deps, inquiry, match, context, () => demand);
     const { finding } = learnt;
     if (finding.kind === "rejected") return { kind: "reject", reason: finding.reason };
-    if (finding.user === null) return { kind: "reject", reason: "owner_missing" };
-    const user = learnt.knowledge.user ?? recordOf(finding.user, site);
+    const found = finding.user === null ? null : recordOf(finding.user, site);
+    const user = learnt.knowledge.user ?? found;
     return decide(facts, issuer, { ...learnt.knowledge, user }, site);
   };
 }

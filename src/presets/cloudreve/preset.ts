@@ -2,6 +2,7 @@
 import type { Preset, PresetRules } from "../preset.ts";
 import { cloudreveJwt } from "./claims.ts";
 import { dialect } from "./dialect.ts";
+import { introspection } from "./introspection.ts";
 import { isForeign, PLACES, read } from "./read.ts";
 import { ISSUING_TABLE, LEVELS, TABLE } from "./routes.ts";
 
@@ -17,6 +18,7 @@ export const cloudreve: Preset = {
     forward_credential: true,
   }),
   jwt: cloudreveJwt,
+  introspection,
   levels: LEVELS,
   table: TABLE,
   issuingTable: ISSUING_TABLE,
