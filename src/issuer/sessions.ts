@@ -16,8 +16,14 @@ const MAX_USER_AGENT_LENGTH = 256;
 export interface SignedIn {
   readonly realm: Realm;
   readonly user: UserView;
-  /** What the password was found right by: if it is another one by now, there will be no session. */
+  /** What the password was found right by. A session begins only while it stands. */
   readonly verifiedHash: string;
+  /**
+   * What the password is right by where something else stands by now: a second tab may have had it hashed anew.
+   * @returns `null`: nothing
+   * @throws Problem `sign_in_busy`
+   */
+  verifyAnew(): Promise<string | null>;
 }
 
 /** Starts the time that a failure takes; call it before anything is looked up. */
@@ -46,7 +52,17 @@ export async function signInByPassword(
   );
   const user = await services.directory.user(realm.name, account.userId);
   if (user === null) throw new Problem("sign_in_failed", "deleted meanwhile");
-  return { realm, user, verifiedHash: account.password.hash };
+  const verifiedHash = account.password.hash;
+  return {
+    realm,
+    user,
+    verifiedHash,
+    async verifyAnew() {
+      const stored = (await services.accounts.byId(realm.name, user.id))?.password ?? null;
+      if (stored === null || stored.hash === verifiedHash) return null;
+      return (await services.hasher.verify(given.password, stored)) ? stored.hash : null;
+    },
+  };
 }
 
 export interface NewSession {
@@ -60,7 +76,7 @@ export interface NewSession {
 
 /** @returns when the session ends, at the latest. @throws Problem `sign_in_failed` */
 export async function beginSession(
-  { realm, user, verifiedHash }: SignedIn,
+  { realm, user, verifiedHash, verifyAnew }: SignedIn,
   { id, kind, digest, scopes }: NewSession,
   context: RequestContext,
   services: Services,
@@ -72,26 +88,29 @@ export async function beginSession(
   const target = { kind: "session", realm: realm.name, id } as const;
   const expiresAtSeconds =
     nowSeconds + (kind === "cookie" ? Math.min(idleSeconds, sessionSeconds) : sessionSeconds);
-  const isBegun = await services.writes
-    .audited(auditEntry(context, actor, "session.created", target, { user: user.id, kind }))
-    .createSession(
-      {
-        id,
-        realm: realm.name,
-        userId: user.id,
-        kind,
-        digest,
-        pepper: newestPepper(services).id,
-        scopes,
-        createdAtSeconds: nowSeconds,
-        expiresAtSeconds,
-        idleExpiresAtSeconds: kind === "cookie" ? null : nowSeconds + idleSeconds,
-        lastUsedAtSeconds: nowSeconds,
-        address: clientAddress,
-        userAgent: arrival.request.headers.get("user-agent")?.slice(0, MAX_USER_AGENT_LENGTH) ?? null,
-      },
-      verifiedHash,
-    );
+  const session = {
+    id,
+    realm: realm.name,
+    userId: user.id,
+    kind,
+    digest,
+    pepper: newestPepper(services).id,
+    scopes,
+    createdAtSeconds: nowSeconds,
+    expiresAtSeconds,
+    idleExpiresAtSeconds: kind === "cookie" ? null : nowSeconds + idleSeconds,
+    lastUsedAtSeconds: nowSeconds,
+    address: clientAddress,
+    userAgent: arrival.request.headers.get("user-agent")?.slice(0, MAX_USER_AGENT_LENGTH) ?? null,
+  };
+  const writes = services.writes.audited(
+    auditEntry(context, actor, "session.created", target, { user: user.id, kind }),
+  );
+  let isBegun = await writes.createSession(session, verifiedHash);
+  if (!isBegun) {
+    const hash = await verifyAnew();
+    isBegun = hash !== null && (await writes.createSession(session, hash));
+  }
   if (!isBegun) throw new Problem("sign_in_failed", "disabled, or another password meanwhile");
   context.trace.principalId = user.id;
   context.trace.credentialId = id;

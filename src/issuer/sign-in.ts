@@ -137,27 +137,21 @@ async function countFailure(
   await services.auditLog.append(audit({ kind: "anonymous" }, "sign_in.failed", target, { count: 1 }));
 }
 
-/**
- * @returns what stands for the password from now on; `null`: what was verified, as the isolate is busy hashing, or nothing
- *   that this password is right by any more
- * @throws Problem `sign_in_busy`
- */
+/** @returns the new digest; `null` where the isolate is busy hashing, or the digest was changed: then it is for next time */
 async function rehash(
   userId: string,
   password: string,
   verified: string,
   { realm, nowSeconds }: SignInAttempt,
-  { accounts, hasher, writes }: Services,
+  { hasher, writes }: Services,
   entry: AuditEntry,
 ): Promise<PasswordHash | null> {
-  const better = await hasher.hash(password).catch((error: unknown) => {
-    if (error instanceof Problem && error.code === "sign_in_busy") return null; // the next sign-in does it
+  try {
+    const better = await hasher.hash(password);
+    const audited = writes.audited(entry);
+    return (await audited.rehashPassword(realm.name, userId, verified, better, nowSeconds)) ? better : null;
+  } catch (error) {
+    if (error instanceof Problem && error.code === "sign_in_busy") return null;
     throw error;
-  });
-  if (better === null) return null;
-  const audited = writes.audited(entry);
-  if (await audited.rehashPassword(realm.name, userId, verified, better, nowSeconds)) return better;
-  // A second tab was faster, or the password was changed. A session is begun for what is stored by now.
-  const stored = (await accounts.byId(realm.name, userId))?.password ?? null;
-  return stored !== null && (await hasher.verify(password, stored)) ? stored : null;
+  }
 }

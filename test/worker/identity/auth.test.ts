@@ -17,6 +17,7 @@ import {
 const PASSWORD = "correct horse battery staple";
 /** Hashed once: it takes as long as it must. */
 const PASSWORD_HASH = await createPasswordHasher().hash(PASSWORD);
+const ANOTHER_HASH = await createPasswordHasher().hash("tandem walnut orbit 29");
 /** Failures are counted in windows of ten minutes: one must not end in the middle of a test. */
 const MIDDLE_OF_A_WINDOW = 1_800_000_300_000;
 const GATEWAY_HOST = "https://auth.example.com/_gateway";
@@ -258,7 +259,8 @@ describe("requirement 18: a failed sign-in tells nothing", () => {
   });
 
   it("forgets failures with the right password", { timeout: 20_000 }, async () => {
-    for (let round = 0; round < 3; round++) {
+    // Five are free: without forgetting, the second round would be delayed.
+    for (let round = 0; round < 2; round++) {
       for (let i = 0; i < 4; i++) await login({ username: "alice", password: "wrong password" });
       expect((await login({ username: "alice" })).status).toBe(200);
     }
@@ -267,10 +269,7 @@ describe("requirement 18: a failed sign-in tells nothing", () => {
 
 describe("a password of the system that users came from", () => {
   it("is good in two tabs at once, and hashed anew once", async () => {
-    const salt = "0123456789abcdef";
-    const bytes = await crypto.subtle.digest("SHA-256", new TextEncoder().encode(PASSWORD + salt));
-    const hash = [...new Uint8Array(bytes)].map((byte) => byte.toString(16).padStart(2, "0")).join("");
-    await addUser("8", { username: "bob" }, { scheme: "cloudreve", hash: `${salt}:${hash}` });
+    await addUser("8", { username: "bob" }, { scheme: "cloudreve", hash: await cloudreveHash() });
     const answers = await Promise.all([1, 2, 3].map(() => login({ username: "bob" })));
     expect(answers.map(({ status }) => status)).toEqual([200, 200, 200]);
     const row = await DB.prepare("SELECT scheme FROM passwords WHERE user_id = '8'").first();
@@ -279,6 +278,40 @@ describe("a password of the system that users came from", () => {
     expect((await login({ username: "bob", password: "another password" })).status).toBe(401);
     expect((await login({ username: "bob" })).status).toBe(200);
   });
+
+  it.each([
+    ["is hashed anew, and good", PASSWORD_HASH, 200],
+    ["is another one, and not good", ANOTHER_HASH, 401],
+    ["is gone, and not good", null, 401],
+  ])("that between look and session %s", async (_what, meanwhile, expected) => {
+    await addUser("8", { username: "bob" }, { scheme: "cloudreve", hash: await cloudreveHash() });
+    const batch = DB.batch.bind(DB);
+    vi.spyOn(DB, "batch").mockImplementation(async (statements) => {
+      // Right before the digest is replaced by what was made of it: this one is faster.
+      if (JSON.stringify(statements).includes("UPDATE passwords SET")) {
+        vi.mocked(DB.batch).mockRestore();
+        await (meanwhile === null
+          ? DB.prepare("DELETE FROM passwords WHERE user_id = '8'")
+          : DB.prepare("UPDATE passwords SET scheme = ?, hash = ? WHERE user_id = '8'").bind(
+              meanwhile.scheme,
+              meanwhile.hash,
+            )
+        ).run();
+      }
+      return batch(statements);
+    });
+    expect((await login({ username: "bob" })).status).toBe(expected);
+    expect((await DB.prepare("SELECT id FROM sessions").all()).results).toHaveLength(
+      expected === 200 ? 1 : 0,
+    );
+  });
+
+  async function cloudreveHash(): Promise<string> {
+    const salt = "0123456789abcdef";
+    const bytes = await crypto.subtle.digest("SHA-256", new TextEncoder().encode(PASSWORD + salt));
+    const hex = [...new Uint8Array(bytes)].map((byte) => byte.toString(16).padStart(2, "0"));
+    return `${salt}:${hex.join("")}`;
+  }
 });
 
 describe("a browser's session cookie", () => {
