@@ -1,13 +1,14 @@
 // What a request would be decided as, and why: for whoever writes a policy or looks for a fault. The steps are the
 // pipeline's own; what would leave the gateway or leave a trace is taken out.
 import * as v from "valibot";
-import { newTrace, type RequestContext, type Runtime, type Trace } from "../context.ts";
+import { newTrace, type RequestContext, type Trace } from "../context.ts";
 import { decide } from "../gateway.ts";
 import { answerPreflight } from "../pipeline/cors.ts";
 import { arrive, foldPath } from "../pipeline/path.ts";
 import { refuse } from "../pipeline/refuse.ts";
 import { type Match, matchRoute } from "../pipeline/route.ts";
 import { isAddressBlock } from "../pipeline/verify/ip-allow.ts";
+import type { Introspection } from "../presets/preset.ts";
 import { Problem } from "../problem.ts";
 import type { Arrival, Principal } from "../types.ts";
 import { ADMIN_READS, type Endpoint, endpoint } from "./endpoint.ts";
@@ -56,8 +57,8 @@ const Texts = v.array(v.string());
 const MaybeText = v.nullable(v.string());
 
 const Explanation = v.strictObject({
-  /** `answered`: here, instead of forwarding. */
-  outcome: v.picklist(["forwarded", "answered", "refused"]),
+  /** `answered`: here, instead of forwarding. `undecided`: the origin would be asked whose credential it is. */
+  outcome: v.picklist(["forwarded", "answered", "refused", "undecided"]),
   /** What the client would see of a refusal, in the words of the site's system; `null`: that is the origin's. */
   status: v.nullable(v.number()),
   code: MaybeText,
@@ -140,7 +141,7 @@ async function explain(
     requestId,
     clientAddress: clientAddress ?? null,
     trace,
-    runtime: { ...runtime, lastUse, forwarding: NOWHERE },
+    runtime: { ...runtime, lastUse },
     nowSeconds,
     background,
   });
@@ -165,15 +166,12 @@ async function explain(
       const match = matchRoute(runtime.routes, context.arrival, trace);
       found.match = match;
       if (answerPreflight(match, context) !== null) return told("answered", 204);
-      const { site, route } = match;
-      await decide(
-        { ...match, site: { ...site, origin: NO_ORIGIN }, route: { ...route, limit: null } },
-        context,
-      );
+      await decide(onlyHere(match), context);
       return told(match.route.answer === null ? "forwarded" : "answered", null);
     }
   } catch (error) {
-    return told("refused", refuse(error, found.match, context).status);
+    const { status } = refuse(error, found.match, context);
+    return error === ASKS_ORIGIN ? told("undecided", null) : told("refused", status);
   }
   throw invalid([{ field: "url", message: "must be of a site: this is a path of the gateway itself" }]);
 }
@@ -226,11 +224,21 @@ const principalOf = ({ realm, id, name, role, permissions, credential }: Princip
   expires_at: credential.expiresAtSeconds,
 });
 
-/** What a step would ask of an origin, by whatever way it is reached, is not asked. */
-const NO_ORIGIN = { kind: "self" } as const;
-const NOWHERE: Runtime["forwarding"] = {
-  fetch: () => Promise.reject(new Problem("introspection_unavailable", "explaining asks no origin")),
-};
+const ASKS_ORIGIN = new Problem("introspection_unavailable", "only the origin knows, and it is not asked");
+
+/** The same, without what is counted, and without what is asked of the origin: that would be told the credential. */
+function onlyHere({ site, route, ...match }: Match): Match {
+  const { introspection } = site;
+  const inquire: Introspection["inquire"] = (...asked) => {
+    if (introspection?.inquire(...asked) === null) return null;
+    throw ASKS_ORIGIN;
+  };
+  return {
+    ...match,
+    site: { ...site, introspection: introspection === null ? null : { ...introspection, inquire } },
+    route: { ...route, limit: null },
+  };
+}
 
 const UNREAD = {
   scheme: "https",

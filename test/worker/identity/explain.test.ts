@@ -244,6 +244,30 @@ describe("an explanation says what then happens", () => {
 });
 
 describe("nothing comes of an explanation", () => {
+  it.each([
+    ["a PAT that only the origin knows", `${"Ab3+/".repeat(6)}x=`, "undecided", "introspection_unavailable"],
+    ["a key that only the origin knows", `sk-${"K3y".repeat(16)}`, "undecided", "introspection_unavailable"],
+    ["what cannot be one of the origin's", "garbage", "refused", "credential_invalid"],
+  ])("%s is not sent to it", async (_what, value, outcome, code) => {
+    const site = {
+      hosts: ["asks.example.com"],
+      origin: "service:ORIGIN",
+      preset: "new-api",
+      introspect: true,
+      users: "none",
+    };
+    gateway = startGateway({ vars: { ...VARS, SITE_ASKS: site } });
+    const url = `https://asks.example.com/${value.startsWith("sk-") ? "v1/models" : "api/user/self"}`;
+    const headers = [...authorization(value), { name: "New-Api-User", value: "7" }];
+    expect(await explained(url, headers)).toMatchObject({ outcome, code, principal: null });
+    await gateway.settle();
+    expect(gateway.received).toEqual([]);
+    // A real one is asked about.
+    await gateway.fetch(url, { headers: headers.map(({ name, value }): [string, string] => [name, value]) });
+    await gateway.settle();
+    expect(gateway.received.length).toBe(outcome === "undecided" ? 1 : 0);
+  });
+
   it("no request, no count, no mark of a use, no entry, no row", async () => {
     const key = await addApiKey("k1");
     const cookie = await addSession("s1");
