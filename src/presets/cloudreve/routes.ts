@@ -2,7 +2,7 @@
 // what has no row is its pages and short links, which look at nobody.
 import type { Level } from "../preset.ts";
 
-/** Names of files stand in these paths, and may hold what is ambiguous elsewhere. Dot segments stay refused. */
+/** Names of files and share passwords stand in these paths, and may hold what is ambiguous elsewhere. Dot segments stay refused. */
 const FILE_NAMES: Level = { auth: "none", allow: ["encoded_percent", "semicolon"] };
 
 /** Asks for scopes of those who come with any: the file system and shares decide about the anonymous. */
@@ -43,7 +43,7 @@ export const LEVELS: Readonly<Record<string, Level>> = {
 
 export const TABLE = `
   open           : /*
-  named          : /dav/* /f/*
+  named          : /dav/* /f/* /s/*
   known          /api/v4: /*
   named          /api/v4: /slave/* /callback/*
   renew          /api/v4/session: POST=/token/refresh

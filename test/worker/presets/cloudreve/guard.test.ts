@@ -359,6 +359,7 @@ describe("the wire contract, route groups", () => {
     for (const path of [
       "/dav/100%25;v=2.txt",
       "/f/abc/50%25%20off;1.pdf",
+      "/s/abc/p%25;w",
       `${API}/file/content/e1/0/100%25;a.txt`,
       `${API}/slave/file/content/n/s/0/100%25.txt`,
     ]) {
@@ -368,7 +369,7 @@ describe("the wire contract, route groups", () => {
     for (const path of ["/dav/x/..;/y", `${API}/admin/100%25`, `${API}/user/me;x`, `${API}/file/info%25`]) {
       expect((await gateway.fetch(path)).status).toBe(400);
     }
-    expect(gateway.received).toHaveLength(4);
+    expect(gateway.received).toHaveLength(5);
   });
 });
 

@@ -475,6 +475,26 @@ describe("the wire contract §1.5, DELETE token", () => {
     await refreshed(pair.refresh_token);
   });
 
+  it("ends whatever is being refreshed at the same time", async () => {
+    const { access_token, refresh_token } = await signIn();
+    expect(await whoIs(access_token)).toBe("lpua");
+    const calls = Array.from({ length: 20 }, (_, index) =>
+      index === 10 ? signOut(refresh_token) : refresh(refresh_token),
+    );
+    const bodies = await Promise.all(calls.map(async (answer) => (await answer).json()));
+    const pairs = (bodies as readonly { readonly code: number; readonly data?: Partial<Pair> }[]).map(
+      ({ data }) => data,
+    );
+    later(31);
+    for (const token of [access_token, ...pairs.map((pair) => pair?.access_token)]) {
+      if (token !== undefined) expect(await whoIs(token)).toBe(401);
+    }
+    for (const pair of pairs) {
+      if (pair?.refresh_token !== undefined) await expectRefusal(await refresh(pair.refresh_token), NO_PAIR);
+    }
+    expect(await liveSessions()).toBe(0);
+  });
+
   it("takes no one's word for whose session it is: the realm's other sites are others", async () => {
     const { refresh_token } = await signIn();
     const elsewhere = startCloudreve({ site: { issue: true, site_id: SITE_ID, realm: "second" } });
