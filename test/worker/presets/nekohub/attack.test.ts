@@ -353,6 +353,28 @@ describe("where Postern issues", () => {
     expect(gateway.counts.d1).toBe(0);
   });
 
+  it("no spelling of its paths gets past it to the origin, which would sign in by itself", async () => {
+    const gateway = issuing();
+    const { accessToken } = await signIn(gateway);
+    for (const name of [
+      "login",
+      "Login/",
+      "LOGIN",
+      "%6Cogin",
+      "x/../login",
+      "refresh",
+      "REFRESH/",
+      "logout",
+    ]) {
+      const answer = await post(name, "{", bearer(accessToken), gateway);
+      expect([name, answer.status]).toEqual([name, 400]);
+    }
+    for (const name of ["me", "ME/", "%6de"]) {
+      expect(await statusOf(gateway, accessToken, `${AUTH}/${name}`)).toBe(200);
+    }
+    expect(gateway.received).toHaveLength(0);
+  });
+
   it("signing out asks who is calling before it looks at the body (§2.6)", async () => {
     const gateway = issuing();
     await expectRefusal(await post("logout", "", {}, gateway), "auth_unauthorized");

@@ -267,6 +267,27 @@ describe("where Postern issues", () => {
     expect(gateway.counts.d1).toBe(0);
   });
 
+  it("no spelling of its paths gets past it to the origin, which would sign in by itself", async () => {
+    const gateway = start({ issue: true });
+    for (const path of [
+      "login",
+      "login/",
+      "%6Cogin",
+      "x/../login",
+      "auth/refresh/",
+      "auth/%72efresh",
+      "auth/logout/",
+    ]) {
+      const answer = await post(gateway, path, JSON_TYPE, "{");
+      expect([path, answer.status]).toEqual([path, path.includes("efresh") ? 401 : 200]);
+      expect((await answer.text()).length).toBeGreaterThan(20);
+    }
+    for (const path of ["Login", "LOGIN", "auth/Refresh", "login;x", "login%2f"]) {
+      expect([400, 404]).toContain((await post(gateway, path, JSON_TYPE, "{")).status);
+    }
+    expect(gateway.received).toHaveLength(0);
+  });
+
   it("who cannot sign in is told the same, to the header, whatever it is for", async () => {
     await addUser("8", { username: "off", status: "disabled" }, PASSWORD_HASH);
     await addUser("9", { username: "never" });
