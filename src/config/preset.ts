@@ -68,7 +68,7 @@ function compileRow(
     takesExpiredKeys: level.takesExpiredKeys ?? false,
     ignoresUserHeader: level.ignoresUserHeader ?? false,
     accept: auth === "none" ? [] : accept.filter((kind) => facts.verifiable.includes(kind)),
-    minimumRole: areRightsKnown ? stepOf(level.role, facts.ladder) : 0,
+    minimumRole: areRightsKnown && level.role !== undefined ? facts.ladder.indexOf(level.role) : 0,
     scopes: level.scopes ?? [],
     anyScopes: level.any_scopes ?? [],
     permissions: areRightsKnown ? (level.permissions ?? []) : [],
@@ -81,11 +81,4 @@ function compileRow(
     firstByteSeconds: null,
     maxStreamSeconds: null,
   };
-}
-
-/** A role that a site's own ladder lacks is nobody's, so that nothing opens by leaving a step out. */
-function stepOf(role: string | undefined, ladder: readonly string[]): number {
-  if (role === undefined) return 0;
-  const step = ladder.indexOf(role);
-  return step === -1 ? ladder.length : step;
 }

@@ -25,10 +25,12 @@ export const cloudreve: Preset = {
   // Each refresh gives another two weeks.
   signIn: { accessSeconds: 3_600, idleDays: 14, sessionDays: 365, cookie: undefined },
   compile: ({ values, keyOf, isIssuing }, { issues }): PresetRules => {
-    const { site_id: siteId, errors } = values;
+    const { site_id: siteId, errors, roles } = values;
     if (isIssuing && siteId === undefined) {
       issues.add(keyOf("site_id"), "is required with issue = true: Cloudreve's own, from its table settings");
     }
+    // Whoever has no role counts as the lowest step.
+    if (roles?.[0] === "admin") issues.add(keyOf("roles"), "must have a step below admin, such as user");
     return {
       name: "cloudreve",
       isIssuing,
