@@ -29,6 +29,8 @@ const FOREIGN_SCHEMES: ReadonlySet<string> = new Set([
 /** Also behind another credential, as lines of a repeated header arrive, and with a tab for the blank. */
 const BEARER_ANYWHERE = /(?:^|,)\s*bearer(?:\s|,|$)/i;
 
+const SUBPROTOCOLS = "sec-websocket-protocol";
+
 const SPACE = 0x20;
 const TAB = 0x09;
 const COMMA = 0x2c;
@@ -133,10 +135,11 @@ function removeAsPreset(
   const kept = forwardCredential && principal !== null ? trace.place : null;
   const parameters: string[] = [];
   for (const place of preset.places(arrival, route)) {
-    if (place.in === kept?.in && place.name === kept.name) {
-      if (place.in === "subprotocol") joinSubprotocols(headers);
+    if (kept?.in === "subprotocol" && (place.in === "subprotocol" || place.name === SUBPROTOCOLS)) {
+      joinSubprotocols(headers);
       continue;
     }
+    if (place.in === kept?.in && place.name === kept.name) continue;
     if (place.in === "query") parameters.push(place.name);
     else if (place.in === "cookie") removeCookies(headers, [place.name]);
     else if (place.in === "subprotocol") removeSubprotocol(headers, place.name);
@@ -152,16 +155,16 @@ function removeAsPreset(
 
 /** Takes the entries that begin with `prefix` out of the list; the protocols proper stay (RFC 6455 §11.3.4). */
 function removeSubprotocol(headers: Headers, prefix: string): void {
-  const entries = headers.get("sec-websocket-protocol")?.split(",") ?? [];
+  const entries = headers.get(SUBPROTOCOLS)?.split(",") ?? [];
   const kept = entries.filter((entry) => !entry.trim().startsWith(prefix));
   if (kept.length === entries.length) return;
-  if (kept.length === 0) headers.delete("sec-websocket-protocol");
-  else headers.set("sec-websocket-protocol", kept.map((entry) => entry.trim()).join(", "));
+  if (kept.length === 0) headers.delete(SUBPROTOCOLS);
+  else headers.set(SUBPROTOCOLS, kept.map((entry) => entry.trim()).join(", "));
 }
 
 /** One line of them, as they were read here: an origin that looks at the first line only would find another entry there. */
 function joinSubprotocols(headers: Headers): void {
-  headers.set("sec-websocket-protocol", headers.get("sec-websocket-protocol") ?? "");
+  headers.set(SUBPROTOCOLS, headers.get(SUBPROTOCOLS) ?? "");
 }
 
 function unverifiedPlaces(principal: Principal | null, match: Match, context: RequestContext): Places {

@@ -48,11 +48,12 @@ export interface KeyReading {
 export const isKeyRoute = ({ accept }: Route): boolean =>
   accept.includes("api_key") && !accept.includes("pat");
 
-/** These places, and what lists subprotocols where that is a key itself: elsewhere the list is needed. */
+/** These places, and the list of subprotocols where what is no entry for a key is one itself: elsewhere the list is needed. */
 export function withSubprotocols({ request }: Arrival, places: readonly Place[]): readonly Place[] {
   const protocols = request.headers.get(SUBPROTOCOLS.name);
-  const isKey = protocols !== null && entryOf(protocols) === undefined && LIKE_KEY.test(protocols.trim());
-  return isKey ? [...places, SUBPROTOCOLS] : places;
+  if (protocols === null) return places;
+  const others = protocols.split(",").filter((name) => !isEntry(name));
+  return LIKE_KEY.test(others.join(",").trim()) ? [...places, SUBPROTOCOLS] : places;
 }
 
 /**
@@ -99,11 +100,11 @@ function takeByPath(
   take(headers.get(GOOGLE_KEY.name), GOOGLE_KEY);
 }
 
+const isEntry = (protocol: string): boolean => protocol.trim().startsWith(SUBPROTOCOL.name);
+
 /** The first of the subprotocols that holds a key, without what says so. */
-function entryOf(protocols: string): string | undefined {
-  const entry = protocols.split(",").find((name) => name.trim().startsWith(SUBPROTOCOL.name));
-  return entry?.trim().slice(SUBPROTOCOL.name.length);
-}
+const entryOf = (protocols: string): string | undefined =>
+  protocols.split(",").find(isEntry)?.trim().slice(SUBPROTOCOL.name.length);
 
 const withoutBearer = (sent: string): string => sent.trim().replace(BEARER, "").trim();
 

@@ -187,6 +187,31 @@ describe.each(GENERATIONS)("%s", (generation) => {
     expect(gateway.received[1]?.headers.has("sec-websocket-protocol")).toBe(false);
   });
 
+  it.each<[string, string, Record<string, string>, string]>([
+    [
+      "an entry without a key",
+      "/mj/submit/imagine",
+      { "mj-api-secret": KEY },
+      `openai-insecure-api-key., ${OTHER}`,
+    ],
+    ["an entry that yields", "/v1/messages", { "x-api-key": KEY }, `openai-insecure-api-key.x, ${OTHER}`],
+    [
+      "no entry, and one that yields",
+      "/v1/messages",
+      { "x-api-key": KEY },
+      `${OTHER}, openai-insecure-api-key.x`,
+    ],
+  ])("beside %s a key in the list does not stay in it (New API §3.2)", async (_what, path, headers, list) => {
+    expect(await decidedBy(path, { ...headers, "sec-websocket-protocol": list })).toBe(MINE);
+    expect(gateway.received[0]?.headers.has("sec-websocket-protocol")).toBe(false);
+  });
+
+  it("what else is in the list stays beside the entry that counts (New API §3.2)", async () => {
+    const list = `openai-insecure-api-key.${KEY}, ${OTHER}, realtime`;
+    expect(await decidedBy("/v1/realtime", { "sec-websocket-protocol": list })).toBe(MINE);
+    expect(gateway.received[0]?.headers.get("sec-websocket-protocol")).toBe(list);
+  });
+
   it("lines of a repeated header go on as they were read", async () => {
     const headers = new Headers({ "sec-websocket-protocol": "realtime" });
     headers.append("sec-websocket-protocol", `openai-insecure-api-key.${KEY}`);
