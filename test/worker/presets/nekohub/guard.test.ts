@@ -441,6 +441,28 @@ describe("what the site says otherwise", () => {
     expect(await codeOf(`Bearer ${FORGED}`)).toBe("credential_invalid");
   });
 
+  it('passes on what the table does not know where unmatched = "forward", and what it knows stays as it is', async () => {
+    const gateway = start({ site: { unmatched: "forward" } });
+    expect((await gateway.fetch("/api/v2/new", { method: "POST", headers: bearer("any") })).status).toBe(200);
+    expect(gateway.received[0]?.headers.get("authorization")).toBe("Bearer any");
+    expect(contextOf(gateway.received[0])).toMatchObject({ anonymous: true });
+    await expectRefusal(await gateway.fetch(ASSETS, { headers: bearer("any") }), "auth_unauthorized");
+    await expectBodiless(await gateway.fetch(ASSETS, { method: "PUT", headers: bearer(JWT) }), 405);
+    expect(gateway.received).toHaveLength(1);
+  });
+
+  it("has rows of its own beside the preset's, or in their place", async () => {
+    const routes = [
+      { path: "/api/v2/new", methods: ["GET"], accept: ["jwt"] },
+      { path: "/api/v1/assets", methods: ["GET"], accept: ["jwt"] },
+    ];
+    const gateway = start({ keys: true, site: { routes } });
+    expect((await gateway.fetch("/api/v2/new", { headers: bearer(JWT) })).status).toBe(200);
+    await expectRefusal(await gateway.fetch("/api/v2/new", { headers: bearer(KEY) }), "auth_unauthorized");
+    await expectRefusal(await gateway.fetch(ASSETS, { headers: bearer(KEY) }), "auth_unauthorized");
+    expect((await gateway.fetch(ASSETS, { method: "POST", headers: bearer(KEY) })).status).toBe(200);
+  });
+
   it("keeps the credential from the origin where forward_credential = false", async () => {
     const gateway = start({ keys: true, site: { forward_credential: false } });
     for (const [value, path] of [

@@ -341,6 +341,36 @@ describe("sign-out (New API §3.4)", () => {
   });
 });
 
+describe("the personal access token (New API §3.1), for who holds a dashboard token", () => {
+  const tokenPage = (value: string) =>
+    gateway.fetch("/api/user/token", { headers: { authorization: `Bearer ${value}` } });
+
+  it("is a new one each time, and the one before is over", async () => {
+    const { token } = await signIn();
+    const made: string[] = [];
+    for (const value of [token, token]) {
+      const response = await tokenPage(value);
+      const text = await response.text();
+      const pat = /"data":"([0-9A-Za-z]{32})"/.exec(text)?.[1] ?? "";
+      expect([response.status, text]).toEqual([200, `{"data":"${pat}","message":"","success":true}`]);
+      expect(response.headers.get("cache-control")).toBe("no-store");
+      made.push(pat);
+    }
+    const [old = "", current = ""] = made;
+    expect((await self(current)).status).toBe(200);
+    expect(await self(old)).toEqual({ status: 401, code: "AUTH_UNAUTHORIZED" });
+    // It outlives the session that it was made in, and makes its own successor.
+    expect((await tokenPage(current)).status).toBe(200);
+    expect(await self(current)).toEqual({ status: 401, code: "AUTH_UNAUTHORIZED" });
+  });
+
+  it("takes a credential, and no key", async () => {
+    expect((await gateway.fetch("/api/user/token")).status).toBe(401);
+    expect((await tokenPage(`sk-${"x".repeat(48)}`)).status).toBe(401);
+    expect(gateway.received).toHaveLength(0);
+  });
+});
+
 describe("a flow in issue mode: sign-in, call, refresh, sign-out", () => {
   it("the origin gets the user context and no credential of any kind", async () => {
     const { token, pair } = await signIn();
