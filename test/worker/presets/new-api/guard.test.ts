@@ -322,6 +322,26 @@ describe("a token (New API §3.1, §3.2)", () => {
   });
 });
 
+describe("what the origin is told", () => {
+  it.each(["user", "admin", "root"])("the role %s, the group, and whose token it is", async (role) => {
+    await update(`role = '${role}', attributes = '{"group":"vip","quota":5,"language":"zh-CN"}'`);
+    gateway = startGateway({
+      vars: varsOf("new-api", { user_context: { attributes: ["group", "language"] } }),
+    });
+    expect(await call(mine())).toMatchObject(PASSED);
+    expect(contextOf(gateway.received[0])).toMatchObject({
+      sub: "7",
+      user: { id: "7", name: "alice", role, attributes: { group: "vip", language: "zh-CN" } },
+      auth: { kind: "pat", id: "pat_1" },
+    });
+  });
+
+  it("a role of nobody's is none", async () => {
+    await update("role = 'public'");
+    expect(await call(mine())).toMatchObject(LOW);
+  });
+});
+
 describe("New-Api-User (New API §3.3, 4 to 6)", () => {
   it.each<[string, object]>([
     ["7", PASSED],
