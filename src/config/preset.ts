@@ -2,6 +2,7 @@
 import type { Level, Preset } from "../presets/preset.ts";
 import { readTable, type TableRow } from "../presets/table.ts";
 import { CREDENTIAL_KINDS } from "../types.ts";
+import type { Issues } from "./issue.ts";
 import { resourcePath } from "./mcp.ts";
 import { ambiguityBits } from "./names.ts";
 import type { RouteFacts } from "./routes.ts";
@@ -18,15 +19,37 @@ export function presetRoutes(
   isIssuing: boolean,
   own: readonly Route[],
   facts: RouteFacts & { readonly areRightsKnown: boolean },
+  issues: Issues,
 ): readonly Route[] {
   const rows = readTable(preset.table, preset.levels);
   const issuing = isIssuing ? readTable(preset.issuingTable, preset.levels) : [];
+  reportSilenced(preset, issuing, own, issues);
   const base = withoutReplaced(rows, issuing);
   return withoutReplaced([...base, ...issuing], own).map((row) => {
     const level = preset.levels[row.level];
     if (level === undefined) throw new Error(`no level ${row.level}`);
     return compileRow(preset.name, row, level, facts);
   });
+}
+
+/** A row of the site's own where the gateway would answer forwards instead, which is hardly what is meant. */
+function reportSilenced(
+  { name, levels }: Preset,
+  issuing: readonly TableRow[],
+  own: readonly Route[],
+  issues: Issues,
+): void {
+  const answered = issuing.filter(({ level }) => levels[level]?.answer !== undefined);
+  for (const route of own) {
+    const isSilencing = answered.some(
+      (row) => withoutReplaced([row], [route])[0]?.methods.length !== row.methods.length,
+    );
+    if (!isSilencing) continue;
+    issues.warn(
+      route.key,
+      `takes the place of what the preset ${name} answers at ${route.path}: such requests go to the origin; leave it out`,
+    );
+  }
 }
 
 type Pattern = Pick<Route, "path" | "methods">;

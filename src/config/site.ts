@@ -91,7 +91,7 @@ export function compileSite(
   const routes =
     source.preset === null
       ? own
-      : [...own, ...presetRoutes(source.preset, preset?.isIssuing ?? false, own, facts)];
+      : [...own, ...presetRoutes(source.preset, preset?.isIssuing ?? false, own, facts, scope.issues)];
   const foreignIssuers = jwtIssuers.filter((issuer) => issuer !== realm.signIn?.issuer);
   const resources = compileResources(source, routes, own, foreignIssuers, facts, scope);
   return {
