@@ -3,7 +3,7 @@ import { type Command, command } from "./command.ts";
 import { pathOf } from "./gateway.ts";
 import { attributesGiven, demandChange, given, listGiven, orNone, REALM, YES } from "./inputs.ts";
 import { LIST_OPTIONS, printList } from "./lists.ts";
-import { member, type Output, plain, type Row, recordLines } from "./output.ts";
+import { member, type Output, plain, type Row, recordLines, statusOf } from "./output.ts";
 import { confirm } from "./terminal.ts";
 import { parseDuration, parseTime, shownTime } from "./times.ts";
 
@@ -33,9 +33,9 @@ const SETTINGS = {
 const show = (value: unknown) => {
   const row = value as Row;
   return recordLines([
-    ...["id", "realm", "user", "name", "status", "scopes", "ip_allow", "attributes"].map(
-      (name) => [name, plain(row[name])] as const,
-    ),
+    ...["id", "realm", "user", "name"].map((name) => [name, plain(row[name])] as const),
+    ["status", statusOf(row)],
+    ...["scopes", "ip_allow", "attributes"].map((name) => [name, plain(row[name])] as const),
     ["created", shownTime(row.created_at)],
     ["expires", shownTime(row.expires_at)],
     ["last used", shownTime(row.last_used_at)],
@@ -83,7 +83,9 @@ function commandsFor(kind: Kind): readonly Command[] {
       },
       run: (call) => {
         const columns = [
-          ...["id", "user", "name", "status", "scopes"].map((name) => member(name)),
+          ...["id", "user", "name"].map((name) => member(name)),
+          { title: "STATUS", text: statusOf },
+          member("scopes"),
           { title: "EXPIRES", text: (row: Row) => shownTime(row.expires_at) },
           { title: "LAST USED", text: (row: Row) => shownTime(row.last_used_at) },
           member("replaced_by", "REPLACED BY"),

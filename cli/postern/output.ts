@@ -58,6 +58,9 @@ export const member = (name: string, title = name.toUpperCase()): Column => ({
   text: (row) => plain(row[name]),
 });
 
+/** Of a key, PAT or session: `revoked` where a denial has ended it for good, whatever status it was given. */
+export const statusOf = (row: Row) => (row.revoked === true ? "revoked" : plain(row.status ?? "active"));
+
 /** `-` for what is not there; lists by commas. */
 export function plain(value: unknown): string {
   if (value === null || value === undefined || value === "") return "-";

@@ -4,7 +4,7 @@ import { wrongUsage } from "./failure.ts";
 import { pathOf } from "./gateway.ts";
 import { given, REALM, YES } from "./inputs.ts";
 import { LIST_OPTIONS, printList } from "./lists.ts";
-import { member, type Row } from "./output.ts";
+import { member, type Row, statusOf } from "./output.ts";
 import { confirm } from "./terminal.ts";
 import { parseTime, shownTime } from "./times.ts";
 
@@ -21,6 +21,7 @@ export const revocationCommands: readonly Command[] = [
       const { realm, user } = call.flags;
       const columns = [
         ...["id", "user", "kind"].map((name) => member(name)),
+        { title: "STATUS", text: statusOf },
         time("created_at", "CREATED"),
         time("last_used_at", "LAST USED"),
         time("expires_at", "EXPIRES"),

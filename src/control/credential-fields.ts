@@ -62,6 +62,8 @@ const MEMBERS = {
   last_used_at: v.nullable(v.number()),
   /** The id of what a rotation put in its place. */
   replaced_by: v.nullable(v.string()),
+  /** Refused for good, whatever `status` says: what its owner or the realm was given until a later time was revoked. */
+  revoked: v.boolean(),
 };
 
 const ApiKey = v.strictObject({ ...MEMBERS, kind: v.literal("api_key") });
@@ -108,4 +110,5 @@ export const toCredential = (credential: CredentialView) => ({
   expires_at: credential.expiresAtSeconds,
   last_used_at: credential.lastUsedAtSeconds,
   replaced_by: credential.replacedBy,
+  revoked: credential.isRevoked,
 });

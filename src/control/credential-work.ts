@@ -33,26 +33,26 @@ const MAX_LIVE = 1_000;
 const ID_LENGTH = 20;
 
 export async function listCredentials(
-  { services }: Work,
+  { context, services }: Work,
   { realm }: Reach,
   kind: CredentialKind,
   userId: string | null,
   page: PageQuery,
 ) {
   return toList(
-    await services.directory.credentials({ kind, realm: realm.name, userId }, page),
+    await services.directory.credentials({ kind, realm: realm.name, userId }, page, context.nowSeconds),
     toCredential,
   );
 }
 
 /** @throws Problem `resource_not_found`, the same for what is not there and for what is somebody else's */
 export async function findCredential(
-  { services }: Work,
+  { context, services }: Work,
   { realm, userId }: Reach,
   kind: CredentialKind,
   id: string,
 ): Promise<CredentialView> {
-  const found = await services.directory.credential(kind, id);
+  const found = await services.directory.credential(kind, id, context.nowSeconds);
   const isWithinReach =
     found !== null && found.realm === realm.name && (userId === null || found.userId === userId);
   if (!isWithinReach) throw notFound(kind);
@@ -89,6 +89,7 @@ export async function createCredential(
     expiresAtSeconds,
     lastUsedAtSeconds: null,
     replacedBy: null,
+    isRevoked: false,
   } as const;
   const row = { ...view, ...minted, createdAtSeconds: context.nowSeconds };
   const entry = work.audit("credential.created", targetOf(view), { user: userId });
@@ -184,7 +185,15 @@ export async function rotateCredential(
     throw isSame ? tooMany(kind) : changedMeanwhile();
   }
   return withSecret(
-    { ...old, id: minted.id, createdAtSeconds, expiresAtSeconds, lastUsedAtSeconds: null, replacedBy: null },
+    {
+      ...old,
+      id: minted.id,
+      createdAtSeconds,
+      expiresAtSeconds,
+      lastUsedAtSeconds: null,
+      replacedBy: null,
+      isRevoked: false, // dated after whatever stands
+    },
     secret,
   );
 }
@@ -271,8 +280,9 @@ function isSameOwner(a: OwnerState | null, b: OwnerState | null): boolean {
 }
 
 /** Why nothing was changed although it was there a moment ago. */
-async function lost({ services }: Work, kind: CredentialKind, id: string): Promise<Problem> {
-  return (await services.directory.credential(kind, id)) === null ? notFound(kind) : changedMeanwhile();
+async function lost({ context, services }: Work, kind: CredentialKind, id: string): Promise<Problem> {
+  const found = await services.directory.credential(kind, id, context.nowSeconds);
+  return found === null ? notFound(kind) : changedMeanwhile();
 }
 
 const notFound = (kind: CredentialKind) => new Problem("resource_not_found", `no such ${KINDS[kind].one}`);

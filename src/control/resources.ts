@@ -1,7 +1,7 @@
 // What the API shows: the form of every answer about users, sessions, denials and realms, and how it is made of a view.
 import * as v from "valibot";
 import type { Realm } from "../config/types.ts";
-import type { RevocationView, SessionView, UserView } from "../store/directory.ts";
+import type { ListedSession, RevocationView, UserView } from "../store/directory.ts";
 import { UserStatus } from "./fields.ts";
 
 const Text = v.string();
@@ -44,6 +44,8 @@ const SESSION_MEMBERS = {
   last_used_at: MaybeSeconds,
   address: MaybeText,
   user_agent: MaybeText,
+  /** Refused, and refreshed no more: what its owner or the realm was given until a later time was revoked. */
+  revoked: v.boolean(),
 };
 
 export const Session = v.strictObject(SESSION_MEMBERS);
@@ -86,7 +88,7 @@ export const toUser = (user: UserView): v.InferOutput<typeof User> => ({
   updated_at: user.updatedAtSeconds,
 });
 
-export const toSession = (session: SessionView): v.InferOutput<typeof Session> => ({
+export const toSession = (session: ListedSession): v.InferOutput<typeof Session> => ({
   id: session.id,
   realm: session.realm,
   user: session.userId,
@@ -98,6 +100,7 @@ export const toSession = (session: SessionView): v.InferOutput<typeof Session> =
   last_used_at: session.lastUsedAtSeconds,
   address: session.address,
   user_agent: session.userAgent,
+  revoked: session.isRevoked,
 });
 
 export const toRevocation = (denial: RevocationView): v.InferOutput<typeof Revocation> => ({

@@ -88,7 +88,7 @@ async function deleteCredential(
   id: string,
 ): Promise<void> {
   const { directory, writes } = services;
-  const credential = await directory.credential(kind, id);
+  const credential = await directory.credential(kind, id, context.nowSeconds);
   const owner = credential?.realm === realm.name ? await directory.user(realm.name, credential.userId) : null;
   if (owner === null) throw new Problem("resource_not_found", "no such credential");
   demandRank(caller, realm, owner.role);

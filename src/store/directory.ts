@@ -45,6 +45,8 @@ export interface CredentialView {
   readonly expiresAtSeconds: number | null;
   readonly lastUsedAtSeconds: number | null;
   readonly replacedBy: string | null;
+  /** Whether a denial of its owner's or of the realm's names it: refused for good, whatever its status. */
+  readonly isRevoked: boolean;
 }
 
 export interface SessionView {
@@ -59,6 +61,11 @@ export interface SessionView {
   readonly lastUsedAtSeconds: number | null;
   readonly address: string | null;
   readonly userAgent: string | null;
+}
+
+export interface ListedSession extends SessionView {
+  /** As of a credential. A session that was ended by itself is not there. */
+  readonly isRevoked: boolean;
 }
 
 export interface RevocationView {
@@ -82,7 +89,7 @@ export interface Directory {
     },
     page: PageQuery,
   ): Promise<Page<UserView>>;
-  credential(kind: CredentialView["kind"], id: string): Promise<CredentialView | null>;
+  credential(kind: CredentialView["kind"], id: string, nowSeconds: number): Promise<CredentialView | null>;
   credentials(
     filter: {
       readonly kind: CredentialView["kind"];
@@ -90,6 +97,7 @@ export interface Directory {
       readonly userId: string | null;
     },
     page: PageQuery,
+    nowSeconds: number,
   ): Promise<Page<CredentialView>>;
   session(id: string): Promise<SessionView | null>;
   /** Those that have not run out. */
@@ -97,7 +105,7 @@ export interface Directory {
     filter: { readonly realm: string; readonly userId: string | null },
     page: PageQuery,
     nowSeconds: number,
-  ): Promise<Page<SessionView>>;
+  ): Promise<Page<ListedSession>>;
   /** Those that are in force. */
   revocations(realm: string, page: PageQuery, nowSeconds: number): Promise<Page<RevocationView>>;
 }
@@ -109,6 +117,8 @@ type Condition = readonly [text: string, ...values: Value[]] | null;
 /** How one kind of thing is read. `key` names the columns that a list is ordered by; together they are unique. */
 interface Listing<Item> {
   readonly select: string;
+  /** What the `?` of `select` stand for. */
+  readonly selected?: readonly Value[];
   readonly row: v.GenericSchema<unknown, Item>;
   readonly key: string;
   readonly order: "ASC" | "DESC";
@@ -123,7 +133,7 @@ interface Listing<Item> {
  */
 export function createDirectory(database: D1Database): Directory {
   async function rows<Item>(
-    { select, row }: Listing<Item>,
+    { select, selected = [], row }: Listing<Item>,
     given: readonly Condition[],
     rest = "",
     ...more: readonly Value[]
@@ -132,7 +142,7 @@ export function createDirectory(database: D1Database): Directory {
     const texts = conditions.map(([text]) => text);
     const values = conditions.flatMap(([, ...bound]) => bound);
     const statement = database.prepare(`${select} WHERE ${texts.join(" AND ")} ${rest}`);
-    const { results } = await statement.bind(...values, ...more).all();
+    const { results } = await statement.bind(...selected, ...values, ...more).all();
     return v.parse(v.array(row), results);
   }
 
@@ -182,16 +192,21 @@ export function createDirectory(database: D1Database): Directory {
         page,
       ),
 
-    credential: (kind, id) => one(CREDENTIALS, [["kind = ?", kind], ["id = ?", id], IS_THERE]),
+    credential: (kind, id, nowSeconds) =>
+      one(credentialsAt(nowSeconds), [["kind = ?", kind], ["id = ?", id], IS_THERE]),
 
-    credentials: ({ kind, realm, userId }, page) =>
-      list(CREDENTIALS, [["realm = ?", realm], ["kind = ?", kind], ownedBy(userId), IS_THERE], page),
+    credentials: ({ kind, realm, userId }, page, nowSeconds) =>
+      list(
+        credentialsAt(nowSeconds),
+        [["realm = ?", realm], ["kind = ?", kind], ownedBy(userId), IS_THERE],
+        page,
+      ),
 
     session: (id) => one(SESSIONS, [["id = ?", id], IS_THERE]),
 
     sessions: ({ realm, userId }, page, nowSeconds) =>
       list(
-        SESSIONS,
+        listedSessionsAt(nowSeconds),
         [
           ["realm = ?", realm],
           ownedBy(userId),
@@ -250,6 +265,10 @@ const writeCursor = (key: readonly Value[]): string => base64url.encode(JSON.str
 const Text = v.string();
 const Seconds = v.pipe(v.number(), v.integer());
 const fromJson = <Schema extends v.GenericSchema>(schema: Schema) => v.pipe(Text, v.parseJson(), schema);
+const Truth = v.pipe(
+  v.number(),
+  v.transform((truth) => truth === 1),
+);
 const Texts = fromJson(v.array(Text));
 const Attributes = fromJson(v.record(Text, v.unknown()));
 
@@ -268,10 +287,7 @@ const USERS: Listing<UserView> = {
     permissions: Texts,
     status: v.picklist(["active", "disabled", "pending"]),
     attributes: Attributes,
-    hasPassword: v.pipe(
-      v.number(),
-      v.transform((exists) => exists === 1),
-    ),
+    hasPassword: Truth,
     createdAtSeconds: Seconds,
     updatedAtSeconds: Seconds,
   }),
@@ -291,11 +307,22 @@ const NEWEST_FIRST = {
   ],
 } as const;
 
-const CREDENTIALS: Listing<CredentialView> = {
+/** Each is one look-up in the primary key; together they would read all denials of the realm. `?` is now. */
+const denial = (table: "credentials" | "sessions", kind: string, value: string) =>
+  `EXISTS (SELECT 1 FROM revocations AS denial WHERE denial.realm = ${table}.realm
+    AND denial.kind = '${kind}' AND denial.value = ${value}
+    AND (denial.expires_at_seconds IS NULL OR denial.expires_at_seconds > ?)
+    AND (denial.issued_before_seconds IS NULL OR denial.issued_before_seconds >= ${table}.created_at_seconds))`;
+
+/** Whether a standing denial names the row, by the rules that requests are refused by (`records/view.ts`). */
+const isRevoked = (table: "credentials" | "sessions") =>
+  `(${denial(table, "realm", "''")} OR ${denial(table, "subject", `${table}.user_id`)}) AS isRevoked`;
+
+const CREDENTIALS: Omit<Listing<CredentialView>, "selected"> = {
   ...NEWEST_FIRST,
   select: `SELECT kind, id, realm, user_id AS userId, name, status, scopes, ip_allow AS ipAllow, attributes,
     created_at_seconds AS createdAtSeconds, expires_at_seconds AS expiresAtSeconds,
-    last_used_at_seconds AS lastUsedAtSeconds, replaced_by AS replacedBy FROM credentials`,
+    last_used_at_seconds AS lastUsedAtSeconds, replaced_by AS replacedBy, ${isRevoked("credentials")} FROM credentials`,
   row: v.object({
     kind: v.picklist(["api_key", "pat"]),
     id: Text,
@@ -310,28 +337,44 @@ const CREDENTIALS: Listing<CredentialView> = {
     expiresAtSeconds: v.nullable(Seconds),
     lastUsedAtSeconds: v.nullable(Seconds),
     replacedBy: v.nullable(Text),
+    isRevoked: Truth,
   }),
 };
+const credentialsAt = (nowSeconds: number): Listing<CredentialView> => ({
+  ...CREDENTIALS,
+  selected: [nowSeconds, nowSeconds],
+});
+
+const SESSION_COLUMNS = `id, realm, user_id AS userId, kind, scopes, created_at_seconds AS createdAtSeconds,
+    expires_at_seconds AS expiresAtSeconds, idle_expires_at_seconds AS idleExpiresAtSeconds,
+    last_used_at_seconds AS lastUsedAtSeconds, address, user_agent AS userAgent`;
+const SessionRow = v.object({
+  id: Text,
+  realm: Text,
+  userId: Text,
+  kind: v.picklist(["cookie", "token"]),
+  scopes: Texts,
+  createdAtSeconds: Seconds,
+  expiresAtSeconds: Seconds,
+  idleExpiresAtSeconds: v.nullable(Seconds),
+  lastUsedAtSeconds: v.nullable(Seconds),
+  address: v.nullable(Text),
+  userAgent: v.nullable(Text),
+});
+const ListedSessionRow = v.object({ ...SessionRow.entries, isRevoked: Truth });
 
 const SESSIONS: Listing<SessionView> = {
   ...NEWEST_FIRST,
-  select: `SELECT id, realm, user_id AS userId, kind, scopes, created_at_seconds AS createdAtSeconds,
-    expires_at_seconds AS expiresAtSeconds, idle_expires_at_seconds AS idleExpiresAtSeconds,
-    last_used_at_seconds AS lastUsedAtSeconds, address, user_agent AS userAgent FROM sessions`,
-  row: v.object({
-    id: Text,
-    realm: Text,
-    userId: Text,
-    kind: v.picklist(["cookie", "token"]),
-    scopes: Texts,
-    createdAtSeconds: Seconds,
-    expiresAtSeconds: Seconds,
-    idleExpiresAtSeconds: v.nullable(Seconds),
-    lastUsedAtSeconds: v.nullable(Seconds),
-    address: v.nullable(Text),
-    userAgent: v.nullable(Text),
-  }),
+  select: `SELECT ${SESSION_COLUMNS} FROM sessions`,
+  row: SessionRow,
 };
+const LISTED_SESSIONS = `SELECT ${SESSION_COLUMNS}, ${isRevoked("sessions")} FROM sessions`;
+const listedSessionsAt = (nowSeconds: number): Listing<ListedSession> => ({
+  ...NEWEST_FIRST,
+  select: LISTED_SESSIONS,
+  selected: [nowSeconds, nowSeconds],
+  row: ListedSessionRow,
+});
 
 /** One change of the feed may announce many of them, so that `seq` alone is no key. */
 const REVOCATIONS: Listing<RevocationView & { readonly seq: number }> = {

@@ -172,6 +172,12 @@ describe("npm run postern", { timeout: TIMEOUT_MS }, () => {
       "Revoked: token jti-1.\n",
     );
     expect(await done("revoke", "user", "7", ...REALM, "--before", "2h", "--yes")).toBe("Revoked: user 7.\n");
+    const { id } = await json("keys", "create", ...REALM, "--user", "7");
+    await done("revoke", "user", "7", ...REALM, "--yes");
+    expect(await done("keys", "list", ...REALM, "--user", "7")).toMatch(
+      new RegExp(`^${id} +7 +- +revoked `, "m"),
+    );
+    expect(await done("keys", "show", id, ...REALM)).toMatch(/^status +revoked$/m);
     const list = await done("revocations", "list", ...REALM);
     expect(list).toMatch(/^KIND +ID +ISSUED BEFORE +UNTIL$/m);
     expect(list).toMatch(/^token +jti-1 +- +20/m);

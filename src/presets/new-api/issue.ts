@@ -131,7 +131,7 @@ async function replaceToken(
     services.writes.audited(auditEntry(context, actor, action, { kind: "pat", realm, id }, details));
 
   const page = { limit: 100, cursor: null };
-  const { items } = await services.directory.credentials({ kind: "pat", realm, userId }, page);
+  const { items } = await services.directory.credentials({ kind: "pat", realm, userId }, page, nowSeconds);
   const live = items.filter(
     ({ expiresAtSeconds }) => expiresAtSeconds === null || expiresAtSeconds > nowSeconds,
   );

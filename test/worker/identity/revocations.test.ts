@@ -17,6 +17,7 @@ import {
   startGateway,
   writes,
 } from "../../support/worker/gateway.ts";
+import { signIn } from "../../support/worker/signed-in.ts";
 
 const NOW_SECONDS = 1_900_000_000;
 const REVOCATIONS = "admin/realms/main/revocations";
@@ -211,6 +212,87 @@ describe("everything of a user", () => {
     expect((await revoke({ kind: "user", id: "theirs" }, "alone")).status).toBe(204);
     expect(await ask(token)).toBe(401);
     expect(await ask(other)).toBe(200);
+  });
+});
+
+describe("lists and single reads say what a denial has ended", () => {
+  const PATHS = ["keys", "keys/k1", "pats", "pats/p1", "sessions"];
+  /** `id: revoked, status` of everything that is shown. */
+  const shown = async (prefix: string, token?: string) => {
+    const told: Record<string, unknown> = {};
+    for (const path of PATHS) {
+      if (path.includes("/") && told[path.slice(5)] === undefined) continue;
+      const { body } = await api(gateway, "GET", `${prefix}${path}`, undefined, token);
+      for (const row of (body as { items?: Json[] }).items ?? [body as Json]) {
+        const says = [row.revoked, row.status];
+        if (path.includes("/")) expect(says, path).toEqual(told[String(row.id)]);
+        told[String(row.id)] = says;
+      }
+    }
+    return told;
+  };
+  const make = async (userId = "7") => {
+    const of = userId === "7" ? "" : userId;
+    await addApiKey(`k1${of}`, { userId });
+    await addPat(`p1${of}`, { userId });
+    await addSession(`s1${of}`, userId);
+  };
+  const all = (revoked: boolean) => ({
+    k1: [revoked, "active"],
+    p1: [revoked, "active"],
+    s1: [revoked, undefined],
+  });
+
+  it.each([
+    ["a user", { kind: "user", id: "7" }],
+    ["a realm", { kind: "realm" }],
+  ])("everything of %s: the stored status stays, and what is issued next is not named", async (_, body) => {
+    await make();
+    expect(await shown("admin/realms/main/")).toEqual(all(false));
+    expect((await revoke(body)).status).toBe(204);
+    await addApiKey("k2");
+    expect(await shown("admin/realms/main/")).toEqual({ ...all(true), k2: [false, "active"] });
+  });
+
+  it("to their owner too, in what is theirs and no other's", async () => {
+    await make();
+    await make("8");
+    await revoke({ kind: "user", id: "7" });
+    pass(1);
+    const told = await shown("me/", await signIn("7", { sessionId: "new" }));
+    expect(told).toEqual({ ...all(true), new: [false, undefined] });
+    const of8 = await shown("me/", await signIn("8", { sessionId: "new8" }));
+    expect(Object.values(of8)).toEqual([
+      [false, "active"],
+      [false, "active"],
+      [false, undefined],
+      [false, undefined],
+    ]);
+  });
+
+  it("not for another realm, another user, an earlier time, or a denial that is over, at that very second", async () => {
+    await make();
+    for (const denial of [
+      { realm: "gateway", kind: "subject", value: "7" },
+      { realm: "gateway", kind: "realm", value: "" },
+      { realm: "main", kind: "subject", value: "8" },
+      { realm: "main", kind: "token", value: "7" },
+      { realm: "main", kind: "subject", value: "7", issuedBeforeSeconds: NOW_SECONDS - 1 },
+      { realm: "main", kind: "realm", value: "", expiresAtSeconds: NOW_SECONDS + 10 },
+    ] as const) {
+      await writes.revoke(denial, NOW_SECONDS);
+    }
+    pass(9);
+    expect(await shown("admin/realms/main/")).toEqual(all(true));
+    pass(1);
+    expect(await shown("admin/realms/main/")).toEqual(all(false));
+  });
+
+  it("enabling one again does not bring it back, and says so", async () => {
+    await addApiKey("k1");
+    await revoke({ kind: "user", id: "7" });
+    const { body } = await api(gateway, "PATCH", "admin/realms/main/keys/k1", { status: "active" });
+    expect(body).toMatchObject({ status: "active", revoked: true });
   });
 });
 
