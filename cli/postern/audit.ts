@@ -93,7 +93,7 @@ export const auditCommands: readonly Command[] = [
         sum.blocks += last.blocks;
         if (!last.intact || last.next_block === null) break;
         next = String(last.next_block);
-        progress.at(sum.blocks, sum.blocks + 1);
+        progress.count(sum.rows, "rows");
       }
       progress.end();
       const whole = { ...last, ...sum };

@@ -2,6 +2,7 @@
 import type { Call, Options } from "./command.ts";
 import { Failure, wrongUsage } from "./failure.ts";
 import { type Column, type Row, tableLines } from "./output.ts";
+import { createProgress } from "./terminal.ts";
 
 export const LIST_OPTIONS = {
   limit: { type: "string", value: "N", says: "at most so many (1 to 200); default 50" },
@@ -39,6 +40,7 @@ export async function printList(
   const items: Row[] = [];
   let next = cursor;
   let page: Page;
+  const progress = createProgress("reading");
   do {
     const query = new URLSearchParams();
     for (const [name, value] of Object.entries({
@@ -51,7 +53,9 @@ export async function printList(
     page = pageOf(await gateway.call("GET", query.size === 0 ? path : `${path}?${query}`));
     items.push(...page.items);
     next = page.next_cursor ?? undefined;
+    if (all) progress.count(items.length, "so far");
   } while (all && next !== undefined);
+  progress.end();
   const { output } = call;
   output.answer({ items, next_cursor: page.next_cursor }, () => tableLines(columns, items, nobody));
   if (next !== undefined && !output.isJson) output.note(`There are more: add --cursor ${next}, or --all`);

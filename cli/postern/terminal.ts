@@ -95,6 +95,8 @@ function typeHidden(prompt: string): Promise<string> {
 export interface Progress {
   /** @param done of `total` */
   at(done: number, total: number): void;
+  /** For what has no known end. @param done `rows` so far */
+  count(done: number, rows: string): void;
   end(): void;
 }
 
@@ -108,11 +110,16 @@ export function createProgress(what: string): Progress {
   const everyMs = isWatched ? TTY_EVERY_MS : LINE_EVERY_MS;
   let shownAtMs = isWatched ? 0 : Date.now();
   let isDrawn = false;
+  /** Whether it is time to show something again. */
+  const isDue = () => {
+    const nowMs = Date.now();
+    if (nowMs - shownAtMs < everyMs) return false;
+    shownAtMs = nowMs;
+    return true;
+  };
   return {
     at(done, total) {
-      const nowMs = Date.now();
-      if (nowMs - shownAtMs < everyMs) return;
-      shownAtMs = nowMs;
+      if (!isDue()) return;
       const share = total === 0 ? 1 : Math.min(1, done / total);
       const percent = `${Math.floor(share * 100)}%`.padStart(4);
       if (!isWatched) {
@@ -122,6 +129,11 @@ export function createProgress(what: string): Progress {
       const full = Math.round(share * BAR_WIDTH);
       process.stderr.write(`\r${what} [${"#".repeat(full)}${" ".repeat(BAR_WIDTH - full)}]${percent}`);
       isDrawn = true;
+    },
+    count(done, rows) {
+      if (!isDue()) return;
+      process.stderr.write(`${isWatched ? "\r" : ""}${what}: ${done} ${rows}${isWatched ? "" : "\n"}`);
+      isDrawn = isWatched;
     },
     end() {
       if (isDrawn) process.stderr.write("\r\u001b[K");

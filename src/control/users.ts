@@ -259,7 +259,7 @@ async function setPassword(call: AdminCall<{ readonly password: string }>) {
       realm.name,
       user.id,
       hash,
-      { exceptSessionId: null, expectedRole: user.role },
+      { exceptSessionId: null, owner: user },
       nowSeconds,
       denyUntilSeconds,
     );

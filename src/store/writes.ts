@@ -86,7 +86,7 @@ export interface Writes {
   /**
    * Sets the password and ends the user's sessions but one.
    * @param keep.previousHash where the row holds another one by now, nothing is changed; `undefined`: whatever it holds
-   * @param keep.expectedRole where the user has another one by now, nothing is changed; `undefined`: whatever it is
+   * @param keep.owner where the user has another role or other permissions by now, nothing is changed; `undefined`: not asked
    * @returns whether it was set
    */
   setPassword(
@@ -96,7 +96,7 @@ export interface Writes {
     keep: {
       readonly exceptSessionId: string | null;
       readonly previousHash?: string;
-      readonly expectedRole?: string;
+      readonly owner?: OwnerState;
     },
     nowSeconds: number,
     denyUntilSeconds: number,
@@ -229,8 +229,7 @@ export function createWrites(database: D1Database, entry: AuditEntry | null = nu
       const others = sql`realm = ${realm} AND user_id = ${userId} AND id <> ${keep.exceptSessionId ?? ""}
         AND ${IS_THERE} AND ${holds(password.hash)}`;
       const isFree = keep.previousHash === undefined ? ALWAYS : holds(keep.previousHash);
-      const isExpected = sql`EXISTS (SELECT 1 FROM users WHERE ${isUser(realm, userId)} AND ${IS_THERE}
-        AND role = COALESCE(${keep.expectedRole ?? null}, role))`;
+      const isExpected = isOwned({ realm, userId }, keep.owner);
       const row = { ...password, realm, userId, changedAtSeconds: nowSeconds };
       const [set] = await run([
         sql`${insert("passwords", PASSWORD_COLUMNS, row, sql`${isFree} AND ${isExpected}`)}
@@ -412,8 +411,10 @@ const isUser = (realm: string, id: string) => sql`realm = ${realm} AND id = ${id
 const isAsExpected = (expected: { readonly role: string; readonly status: string } | undefined) =>
   expected === undefined ? IS_THERE : sql`role = ${expected.role} AND status = ${expected.status}`;
 
-const isOwned = ({ realm, userId }: Successor | NewCredential, owner: OwnerState | null = null) =>
-  sql`EXISTS (SELECT 1 FROM users WHERE ${isUser(realm, userId)} AND ${IS_THERE} AND ${isOwner(owner)})`;
+const isOwned = (
+  { realm, userId }: Pick<NewCredential, "realm" | "userId">,
+  owner: OwnerState | null = null,
+) => sql`EXISTS (SELECT 1 FROM users WHERE ${isUser(realm, userId)} AND ${IS_THERE} AND ${isOwner(owner)})`;
 
 /** Over the row of `users`. */
 const isOwner = (owner: OwnerState | null) =>

@@ -242,6 +242,15 @@ describe("requirement 19: who is lifted begins anew", () => {
       expect((await api(gateway, "GET", `${keys}/b1`)).body).toMatchObject({ scopes: [], replaced_by: null });
     });
 
+    it("no password is set for one who is given a permission", async () => {
+      meanwhile(change({ permissions: ["p"] }));
+      const path = "admin/realms/gateway/users/bob/password";
+      const refused = await api(gateway, "POST", path, { password: "tandem walnut orbit 29" });
+      expect(refused).toMatchObject({ status: 409, body: { code: "changed_meanwhile" } });
+      expect(await DB.prepare("SELECT 1 FROM passwords WHERE user_id = 'bob'").first()).toBeNull();
+      expect((await api(gateway, "POST", path, { password: "tandem walnut orbit 29" })).status).toBe(204);
+    });
+
     it("and where nobody comes between, all of it is done", async () => {
       expect((await api(gateway, "POST", keys, { user: "bob" }, admin)).status).toBe(201);
       await addApiKey("b1", { realm: "gateway", userId: "bob", status: "disabled" });

@@ -183,7 +183,7 @@ const NOTHING: readonly (readonly [string, () => Promise<unknown>])[] = [
         "main",
         "7",
         { scheme: "scrypt", hash: "h" },
-        { exceptSessionId: null, expectedRole: "root" },
+        { exceptSessionId: null, owner: { role: "root", permissions: [] } },
         NOW_SECONDS,
         LATER_SECONDS,
       ),
