@@ -80,7 +80,8 @@ function codeOf(problem: Problem, { trace }: RequestFacts): string {
     case "changed_meanwhile":
       return "AUTH_SESSION_MISMATCH";
     default:
-      return "AUTH_INTERNAL_ERROR";
+      // What is wrong with the request is no failure of theirs, and they have no word for it.
+      return problem.status < 500 ? problem.code : "AUTH_INTERNAL_ERROR";
   }
 }
 

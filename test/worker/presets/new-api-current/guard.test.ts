@@ -238,6 +238,26 @@ describe("rejections (New API §3.4)", () => {
   });
 });
 
+describe("what the original has no word for", () => {
+  it("is told by our own: a path that another site may have relaxed, and this one has not", async () => {
+    const other = { hosts: ["b.example.com"], origin: "service:ORIGIN", allow: ["semicolon"] };
+    gateway = startGateway({
+      vars: { ...vars, SITE_OTHER: { ...other, realm: "main", routes: [{ path: "/*", auth: "none" }] } },
+    });
+    expect(await call(await signDashboardToken(), "/api/user/self;x/y")).toMatchObject(
+      said(400, "path_ambiguous", "The path can be read in more than one way"),
+    );
+    expect(gateway.received).toHaveLength(0);
+  });
+
+  it("an outage has its word", async () => {
+    gateway.faults.d1 = "failing";
+    gateway.faults.kv = "failing";
+    const answer = await call(await signDashboardToken());
+    expect(codeOf(answer)).toBe("503 AUTH_INTERNAL_ERROR");
+  });
+});
+
 describe("places (New API §3.2)", () => {
   it.each([
     ["Bearer", (value: string) => `Bearer ${value}`],
