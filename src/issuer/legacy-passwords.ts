@@ -60,8 +60,8 @@ function readBcrypt(hash: string): Reading {
   }
   return {
     async load() {
-      const { bcrypt } = await import("./bcrypt.ts");
-      return (password) => isSameSecret(bcrypt(password, cost, salt.slice(-22)), digest);
+      const { hashSync } = await import("./bcrypt.ts");
+      return (password) => isSameSecret(hashSync(password, salt).slice(salt.length), digest);
     },
   };
 }
