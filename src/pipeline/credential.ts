@@ -153,10 +153,10 @@ function removeAsPreset(
   return parameters.length > 0 ? withoutParameters(arrival.search, parameters) : arrival.search;
 }
 
-/** Takes the entries that begin with `prefix` out of the list; the protocols proper stay (RFC 6455 §11.3.4). */
+/** Takes the entries that hold `prefix`, behind whatever an origin passes over, out of the list; others stay (RFC 6455 §11.3.4). */
 function removeSubprotocol(headers: Headers, prefix: string): void {
   const entries = headers.get(SUBPROTOCOLS)?.split(",") ?? [];
-  const kept = entries.filter((entry) => !entry.trim().startsWith(prefix));
+  const kept = entries.filter((entry) => !entry.includes(prefix));
   if (kept.length === entries.length) return;
   if (kept.length === 0) headers.delete(SUBPROTOCOLS);
   else headers.set(SUBPROTOCOLS, kept.map((entry) => entry.trim()).join(", "));

@@ -30,8 +30,10 @@ const EXPIRED = 3;
 const EXHAUSTED = 4;
 
 const BEARER = /^[Bb]earer /;
+/** Behind any blanks: to Go U+0085 is one. */
+const ENTRY = /^[\s\u0085]*openai-insecure-api-key\./;
 /** What no protocol is called, and every key is. */
-const LIKE_KEY = /^(?:[Bb]earer )?(?:sk-|[0-9A-Za-z]{32})/;
+const LIKE_KEY = /^[\s\u0085]*(?:[Bb]earer )?(?:sk-|[0-9A-Za-z]{32})/;
 /** As the page of one's usage wants it, which takes keys apart once more. */
 const ONE_BEARER_WORD = /^bearer [^ ]+$/i;
 const USAGE_PATH = "/api/usage/token/";
@@ -53,7 +55,7 @@ export function withSubprotocols({ request }: Arrival, places: readonly Place[])
   const protocols = request.headers.get(SUBPROTOCOLS.name);
   if (protocols === null) return places;
   const others = protocols.split(",").filter((name) => !isEntry(name));
-  return LIKE_KEY.test(others.join(",").trim()) ? [...places, SUBPROTOCOLS] : places;
+  return LIKE_KEY.test(others.join(",")) ? [...places, SUBPROTOCOLS] : places;
 }
 
 /**
@@ -73,7 +75,7 @@ export function readKey(arrival: Arrival, route: Route, reading: KeyReading): Pr
   const protocols = headers.get(SUBPROTOCOLS.name) ?? "";
   const entry = entryOf(protocols);
   if (entry !== undefined) take(entry, SUBPROTOCOL);
-  else if (reading.takesAnySubprotocol || LIKE_KEY.test(protocols.trim())) take(protocols, SUBPROTOCOLS);
+  else if (reading.takesAnySubprotocol || LIKE_KEY.test(protocols)) take(protocols, SUBPROTOCOLS);
   takeByPath(arrival, reading, take);
   const bare = withoutBearer(sent);
   return bare === "" || bare === "midjourney-proxy"
@@ -81,7 +83,11 @@ export function readKey(arrival: Arrival, route: Route, reading: KeyReading): Pr
     : keyOf(sent, place);
 }
 
-/** Places that count on some paths only: Anthropic's, then Google's. */
+/**
+ * Places that count on some paths only: Anthropic's, then Google's.
+ * @throws Problem `credential_conflict` for several parameters: to Go one that holds a semicolon is not there, and the
+ *   next one is the first
+ */
 function takeByPath(
   { request: { headers }, path, search }: Arrival,
   { takesGoogleKeysAtModels }: KeyReading,
@@ -96,15 +102,17 @@ function takeByPath(
     path.startsWith("/v1/models/") ||
     (takesGoogleKeysAtModels && path === "/v1/models");
   if (!isGoogle) return;
-  take(parameterValues(search, QUERY_KEY.name)[0], QUERY_KEY);
+  const [key, ...others] = parameterValues(search, QUERY_KEY.name);
+  if (others.some((other) => other !== key)) throw new Problem("credential_conflict", "parameter key");
+  take(key, QUERY_KEY);
   take(headers.get(GOOGLE_KEY.name), GOOGLE_KEY);
 }
 
-const isEntry = (protocol: string): boolean => protocol.trim().startsWith(SUBPROTOCOL.name);
+const isEntry = (name: string): boolean => ENTRY.test(name);
 
 /** The first of the subprotocols that holds a key, without what says so. */
 const entryOf = (protocols: string): string | undefined =>
-  protocols.split(",").find(isEntry)?.trim().slice(SUBPROTOCOL.name.length);
+  protocols.split(",").find(isEntry)?.replace(ENTRY, "").trim();
 
 const withoutBearer = (sent: string): string => sent.trim().replace(BEARER, "").trim();
 
