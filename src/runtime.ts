@@ -42,8 +42,7 @@ export function createRuntime(env: Env, identity: Identity | null): Runtime {
   if (identity === null) refuseIssuing(config);
   const kv = env.KV ?? null;
   const records = env.DB === undefined ? createNoRecords() : createLiveRecords(config, env.DB, kv);
-  const fetcher: typeof fetch = (...input) => fetch(...input);
-  const jwks = createJwksSource({ kv, fetch: fetcher, nowMs: Date.now });
+  const jwks = createJwksSource({ kv, fetch: (...input) => fetch(...input), nowMs: Date.now });
   const introspections = createIntrospections({
     nowMs: Date.now,
     wait: (ms) => scheduler.wait(ms),
@@ -52,12 +51,12 @@ export function createRuntime(env: Env, identity: Identity | null): Runtime {
   return {
     config,
     routes: buildRouteIndex(config),
-    verifiers: createVerifiers({ config, records, jwks, introspections, fetch: fetcher }),
+    verifiers: createVerifiers({ config, records, jwks, introspections }),
     lastUse: env.DB === undefined ? NO_LAST_USE : createLiveLastUse(config, env.DB),
     signer: createContextSigner(config),
     limiter: env.DB === undefined ? createNoLimiter() : createLimiter(env.DB),
     answers: { ...mcpAnswers, ...identity?.answers },
-    forwarding: { fetch: fetcher },
+    forwarding: { fetch: (...input) => fetch(...input) },
     services:
       env.DB === undefined || identity === null ? null : identity.createServices(config, env.DB, records),
   };

@@ -55,6 +55,12 @@ export function compileSite(
       "sets a header in which forward_credential sends the caller's credential",
     );
   }
+  if (values.introspect === true && originHeaders.some(([name]) => isAskedWith(name, credentials))) {
+    issues.add(
+      keyOf("origin_headers"),
+      "sets a header in which introspect sends the caller's credential: the origin would speak of somebody else",
+    );
+  }
   const users = values.users ?? "required";
   const revocation = values.revocation ?? "feed";
   if (revocation === "none" && users === "required" && !failed.has("users")) {
@@ -259,6 +265,10 @@ function compileIssuers(source: SiteSource, { name, signIn }: Realm, scope: Scop
     if (issuer !== null) issuers.push(issuer);
   }
   return signIn === null ? issuers : [...issuers, signIn.issuer];
+}
+
+function isAskedWith(name: string, { userHeader }: Site["credentials"]): boolean {
+  return name === "authorization" || name === "cookie" || name === userHeader;
 }
 
 function isCredentialPlace(name: string, credentials: Site["credentials"]): boolean {

@@ -23,7 +23,7 @@ export interface ForwardOptions {
  */
 export async function forward(upstream: Upstream, match: Match, context: RequestContext): Promise<Response> {
   const { route, site } = match;
-  const send = transportOf(upstream, match, context, context.runtime.forwarding.fetch);
+  const send = transportOf(upstream, match, context);
   context.trace.isForwarded = true;
   const response =
     route.firstByteSeconds === null
@@ -38,16 +38,11 @@ export async function forward(upstream: Upstream, match: Match, context: Request
 type Send = typeof fetch;
 
 /** How this site's requests are sent. Marks those that could come back here. @throws Problem `loop_detected` */
-export function transportOf(
-  upstream: Upstream,
-  { site }: Match,
-  { arrival }: RequestContext,
-  fetcher: typeof fetch,
-): Send {
+export function transportOf(upstream: Upstream, { site }: Match, { arrival, runtime }: RequestContext): Send {
   const { origin } = site;
   switch (origin.kind) {
     case "url":
-      return fetcher;
+      return runtime.forwarding.fetch;
     case "mtls":
     case "service":
       return (input, init) => origin.binding.fetch(input as RequestInfo, init);
@@ -56,7 +51,7 @@ export function transportOf(
         throw new Problem("loop_detected", "the origin `self` leads back here");
       }
       upstream.headers.set(LOOP_HEADER, "1");
-      return fetcher;
+      return runtime.forwarding.fetch;
     case "echo":
       return () => echo(upstream, site);
   }

@@ -22,7 +22,6 @@ import { nameOfUnknownOwner } from "./unknown-owner.ts";
 export interface IntrospectDeps {
   readonly records: Pick<Records, "know">;
   readonly introspections: Introspections;
-  readonly fetch: typeof fetch;
 }
 
 /** An answer that has not come by then is given up. */
@@ -76,7 +75,7 @@ type Known = Extract<Finding, { kind: "known" }>;
  * @param demandOf what to look up here for a finding; `null`: nothing
  */
 export async function learn(
-  { records, introspections, fetch }: IntrospectDeps,
+  { records, introspections }: IntrospectDeps,
   inquiry: Inquiry,
   match: Match,
   context: RequestContext,
@@ -85,7 +84,7 @@ export async function learn(
   const { background } = context;
   const freshnessSeconds = freshnessBeforeLimit(match.route);
   const key = keyOf(inquiry, match, context);
-  const send = () => ask(inquiry, match, context, fetch);
+  const send = () => ask(inquiry, match, context);
   for (let attempt = 0; attempt < 2; attempt += 1) {
     const found = await introspections.learn(key, freshnessSeconds, send, background);
     const { finding } = found;
@@ -97,8 +96,11 @@ export async function learn(
       return { finding, knowledge };
     }
   }
-  throw new Problem("introspection_unavailable", "no answer of the origin was recent enough");
+  throw unavailable("no answer of the origin was recent enough");
 }
+
+const unavailable = (reason: string, cause?: unknown) =>
+  new Problem("introspection_unavailable", reason, cause === undefined ? {} : { cause });
 
 /** Everything the answer depends on. A digest, so that it holds no credential. */
 function keyOf({ path, headers, isByAddress }: Inquiry, { site }: Match, context: RequestContext): string {
@@ -114,18 +116,15 @@ function keyOf({ path, headers, isByAddress }: Inquiry, { site }: Match, context
  *
  * @throws Problem `introspection_unavailable` for anything but an answer that the system is known to give
  */
-async function ask(
-  inquiry: Inquiry,
-  match: Match,
-  context: RequestContext,
-  fetcher: typeof fetch,
-): Promise<Finding> {
+async function ask(inquiry: Inquiry, match: Match, context: RequestContext): Promise<Finding> {
   const { path } = inquiry;
-  const headers = new Headers({ accept: "application/json", "user-agent": "Postern", ...inquiry.headers });
+  const headers = new Headers({ accept: "application/json", "user-agent": "Postern" });
   setOurHeaders(headers, match, context);
+  // The caller's credential, whatever else the site sends: the origin must not speak of anybody else.
+  for (const [name, value] of Object.entries(inquiry.headers)) headers.set(name, value);
   headers.set(match.site.userContext.header, await signContext(null, "GET", path, match, context));
   const upstream = { url: originUrl(match, context, path), method: "GET", headers, body: null };
-  const send = transportOf(upstream, match, context, fetcher);
+  const send = transportOf(upstream, match, context);
   const abort = new AbortController();
   const answered = async (): Promise<{ readonly status: number; readonly finding: Finding | null }> => {
     const response = await send(upstream.url, {
@@ -144,16 +143,13 @@ async function ask(
   try {
     answer = await cutOff(answered(), DEADLINE_MS);
   } catch (error) {
-    throw new Problem("introspection_unavailable", "the origin gave no answer", { cause: error });
+    throw unavailable("the origin gave no answer", error);
   } finally {
     // Also what was not read of an answer.
     abort.abort();
   }
   if (answer.finding !== null) return answer.finding;
-  throw new Problem(
-    "introspection_unavailable",
-    `the origin answered ${answer.status}, and nothing to rely on`,
-  );
+  throw unavailable(`the origin answered ${answer.status}, and nothing to rely on`);
 }
 
 /** The cookie is the system's own, whose pages send the user header with it; no page of another origin can. */

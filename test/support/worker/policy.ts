@@ -176,12 +176,11 @@ export function problemOf(act: () => unknown): Problem {
 }
 
 /** For sites that do not introspect. */
-export const NOBODY_ASKS: Pick<IntrospectDeps, "introspections" | "fetch"> = {
+export const NOBODY_ASKS: Pick<IntrospectDeps, "introspections"> = {
   introspections: {
     learn: () => {
       throw new Error("nobody is asked here");
     },
     isYoung: () => false,
   },
-  fetch: () => Promise.reject(new Error("nobody is asked here")),
 };

@@ -27,7 +27,7 @@ const issuesOf = (site: Readonly<Record<string, unknown>>) => {
 };
 
 describe("introspect", () => {
-  it.each([
+  it.each<readonly [string, Readonly<Record<string, unknown>>, string]>([
     [
       "without a preset",
       {
@@ -46,6 +46,20 @@ describe("introspect", () => {
       { preset: "nekohub", introspect: true, origin: "echo" },
       "SITE_TEST.introspect needs an origin that knows credentials, and echo knows none: leave it out",
     ],
+    ...["Authorization", "cookie", "Veloera-User"].map(
+      (name) =>
+        [
+          `beside ${name} of the site's own, which would make every caller the operator`,
+          {
+            preset: "new-api-current",
+            introspect: true,
+            forward_credential: false,
+            user_header: "Veloera-User",
+            origin_headers: { [name]: "x" },
+          },
+          "SITE_TEST.origin_headers sets a header in which introspect sends the caller's credential: the origin would speak of somebody else",
+        ] as const,
+    ),
     [
       "as a text",
       { preset: "nekohub", introspect: "yes" },

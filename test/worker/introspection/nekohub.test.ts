@@ -138,13 +138,14 @@ describe("who is refused", () => {
     await expectRefusal(await call(token), "auth_unauthorized");
   });
 
-  it("whom the operator revoked here", async () => {
+  it("whom the operator revoked here, without another question", async () => {
     const token = await sign();
     await call(token);
     const denial = { realm: "main", kind: "subject", value: "u1", expiresAtSeconds: null } as const;
     await writes.revoke({ ...denial, issuedBeforeSeconds: nowSeconds() }, nowSeconds());
     pass(30);
     await expectRefusal(await call(token), "auth_unauthorized");
+    expect(asked).toHaveLength(1); // and is not asked about any more
   });
 
   it.each([

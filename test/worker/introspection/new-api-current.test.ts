@@ -327,6 +327,15 @@ describe("what comes between", () => {
     expect(codeOf(await call(PAT))).toBe("401 AUTH_USER_DISABLED");
   });
 
+  it.each([2, 0, "1", undefined])(
+    "a user with the status %j is none, however good the answer",
+    async (status) => {
+      fault = () => Response.json({ success: true, data: self({ status }) });
+      expect(codeOf(await call(PAT))).toBe("401 AUTH_USER_DISABLED");
+      expect(forwarded()).toEqual([]);
+    },
+  );
+
   it("a demotion is in force within the bound", async () => {
     users.set(PAT, self({ role: 10 }));
     expect((await call(PAT, "/api/channel/")).status).toBe(200);
@@ -538,6 +547,14 @@ describe("what is sent", () => {
     });
     expect(headers["x-request-id"]).not.toBe("mine");
     expect(contextOf(question)).toMatchObject({ aud: "test", anonymous: true });
+  });
+
+  it("the credential also where it goes no further than that", async () => {
+    gateway = startGateway({ vars: { ...vars, SITE_TEST: { ...SITE, forward_credential: false } }, origin });
+    expect((await call(PAT)).status).toBe(200);
+    expect(asked[0]?.headers.get("authorization")).toBe(`Bearer ${PAT}`);
+    expect(forwarded()[0]?.headers.has("authorization")).toBe(false);
+    expect((await call(OTHER_PAT)).status).toBe(401);
   });
 
   it("a credential with line breaks, lists and blanks is none, and nothing is sent", async () => {

@@ -48,6 +48,8 @@ function aLook({
         return { credential: null, user: null, isRevoked: false };
       },
     },
+  };
+  const forwarding = {
     fetch: async () => {
       questions += 1;
       nowMs += originMs;
@@ -57,6 +59,7 @@ function aLook({
   const context = aRequestContext();
   const runtime = {
     config: { gateway: { clientAddressHeader: null, issuer: "https://auth.example" } },
+    forwarding,
     signer: { sign: async () => "signed" },
   } as unknown as Runtime;
   const match = aMatch(
