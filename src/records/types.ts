@@ -28,6 +28,8 @@ export interface CredentialRecord {
   readonly scopes: readonly string[];
   readonly createdAtSeconds: number;
   readonly expiresAtSeconds: number | null;
+  /** Whether another one stands in its place: it ends with its grace, and is not one that ran out. */
+  readonly isReplaced: boolean;
   /** CIDR blocks; empty: any address. */
   readonly ipAllow: readonly string[];
   readonly attributes: Readonly<Record<string, unknown>>;

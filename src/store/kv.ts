@@ -10,7 +10,7 @@ export interface KvTier {
 }
 
 /** Raise with every change of what an entry contains: older entries are then not found. */
-const SCHEMA_VERSION = 1;
+const SCHEMA_VERSION = 2;
 /** Beyond the reach of most isolates' tails an entry only costs storage. KV allows no less than 60. */
 const EXPIRATION_SECONDS = 86_400;
 

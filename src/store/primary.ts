@@ -108,7 +108,8 @@ export function createPrimary(database: D1Database): Primary {
           const scopes = parsed(found.scopes);
           const ipAllow = parsed(found.ipAllow);
           const attributes = parsed(found.attributes);
-          return toAnswer(answers, { ...found, scopes, ipAllow, attributes, user }, user);
+          const isReplaced = found.isReplaced === 1;
+          return toAnswer(answers, { ...found, scopes, isReplaced, ipAllow, attributes, user }, user);
         }
       }
     },
@@ -135,13 +136,19 @@ const isLive = (nowSeconds: number) =>
 const USERS = sql`SELECT realm, id, username, name, role, permissions, status, attributes FROM users`;
 
 const CREDENTIALS = sql`SELECT kind, id, realm, user_id AS userId, name, status, digest, scopes,
-  created_at_seconds AS createdAtSeconds, expires_at_seconds AS expiresAtSeconds, ip_allow AS ipAllow, attributes
-  FROM credentials`;
+  created_at_seconds AS createdAtSeconds, expires_at_seconds AS expiresAtSeconds, replaced_by IS NOT NULL AS isReplaced,
+  ip_allow AS ipAllow, attributes FROM credentials`;
 
 const SESSIONS = sql`SELECT id, realm, user_id AS userId, status, digest, scopes,
   created_at_seconds AS createdAtSeconds, expires_at_seconds AS expiresAtSeconds FROM sessions`;
 
-const SESSION_DEFAULTS = { kind: "session", name: null, ipAllow: [], attributes: {} } as const;
+const SESSION_DEFAULTS = {
+  kind: "session",
+  name: null,
+  isReplaced: false,
+  ipAllow: [],
+  attributes: {},
+} as const;
 
 /** Of a JSON column. @throws where it holds something else */
 const parsed = (column: unknown): unknown => JSON.parse(v.parse(v.string(), column));

@@ -26,6 +26,7 @@ export const StoredCredential = v.object({
   scopes: Texts,
   createdAtSeconds: v.number(),
   expiresAtSeconds: v.nullable(v.number()),
+  isReplaced: v.boolean(),
   ipAllow: Texts,
   attributes: Attributes,
   user: v.nullable(StoredUser),

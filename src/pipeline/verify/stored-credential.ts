@@ -31,7 +31,8 @@ export function decideByRecord(
   context.trace.principalId = record.userId;
   if (record.status !== "active") return { kind: "reject", reason: record.status };
   const isExpired = record.expiresAtSeconds !== null && context.nowSeconds >= record.expiresAtSeconds;
-  if (isExpired && !match.route.takesExpiredKeys) return { kind: "reject", reason: "expired" };
+  const mayBeExpired = match.route.takesExpiredKeys && !record.isReplaced;
+  if (isExpired && !mayBeExpired) return { kind: "reject", reason: "expired" };
   if (!isOwner(user, record)) return { kind: "reject", reason: "owner_missing" };
   if (knowledge.isRevoked) return { kind: "reject", reason: "revoked" };
   const about = user.attributes;

@@ -87,6 +87,7 @@ describe("reading the primary", () => {
       scopes: ["files.write"],
       createdAtSeconds: nowSeconds,
       expiresAtSeconds: null,
+      isReplaced: false,
       ipAllow: ["10.0.0.0/8"],
       attributes: {},
       user: owner,

@@ -131,6 +131,7 @@ export function aRecord(changes: Partial<CredentialRecord> = {}): CredentialReco
     scopes: ["files.write"],
     createdAtSeconds: NOW_SECONDS - 1_000,
     expiresAtSeconds: null,
+    isReplaced: false,
     ipAllow: [],
     attributes: {},
     user: aUser(),

@@ -170,6 +170,22 @@ describe.each(GENERATIONS)("%s", (generation) => {
     expect(gateway.received).toHaveLength(status === 200 ? 4 : 0);
   });
 
+  it("a key that was rotated away, as one that leaked is, asks for nothing once its grace is over", async () => {
+    const old = await addApiKey("leaked");
+    const times = { createdAtSeconds: nowSeconds(), expiresAtSeconds: null };
+    const next = { id: "next", kind: "api_key", realm: "main", userId: "7", digest: "d", pepper: "p1" } as const;
+    await writes.rotateCredential("leaked", { ...next, ...times }, nowSeconds() + 600);
+    const ask = (path: string) => call(path, { authorization: `Bearer ${old}` }, "GET");
+    expect((await ask("/api/log/token")).status).toBe(200);
+    await writes.updateCredential("leaked", { expiresAtSeconds: nowSeconds() }, nowSeconds());
+    gateway = startGateway({ vars: varsOf(generation) });
+    for (const path of ["/api/usage/token/", "/api/log/token"]) {
+      const { status, body } = await ask(path);
+      expect([path, status, body]).toEqual([path, 401, askingSaid("Invalid token")]);
+    }
+    expect(gateway.received).toHaveLength(0);
+  });
+
   it("a raw key asks for its log, and not for its usage (New API §3.2)", async () => {
     expect(await call("/api/log/token", { authorization: KEY }, "GET")).toMatchObject({ status: 200 });
     const usage = await call("/api/usage/token/", { authorization: KEY }, "GET");
