@@ -173,7 +173,14 @@ describe.each(GENERATIONS)("%s", (generation) => {
   it("a key that was rotated away, as one that leaked is, asks for nothing once its grace is over", async () => {
     const old = await addApiKey("leaked");
     const times = { createdAtSeconds: nowSeconds(), expiresAtSeconds: null };
-    const next = { id: "next", kind: "api_key", realm: "main", userId: "7", digest: "d", pepper: "p1" } as const;
+    const next = {
+      id: "next",
+      kind: "api_key",
+      realm: "main",
+      userId: "7",
+      digest: "d",
+      pepper: "p1",
+    } as const;
     await writes.rotateCredential("leaked", { ...next, ...times }, nowSeconds() + 600);
     const ask = (path: string) => call(path, { authorization: `Bearer ${old}` }, "GET");
     expect((await ask("/api/log/token")).status).toBe(200);
