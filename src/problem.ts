@@ -63,7 +63,7 @@ export interface ProblemDetails {
   readonly reject?: RejectReason;
   /** Attributes of the user concerned, where known. For dialects; never sent. */
   readonly about?: Readonly<Record<string, unknown>>;
-  /** Of a 400 or 409 on the control plane: the fields that are wrong. */
+  /** On the control plane: the fields that are wrong. */
   readonly errors?: readonly InputError[];
 }
 

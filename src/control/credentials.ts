@@ -20,10 +20,10 @@ function reachOf({ caller, params, services }: AdminCall): Reach {
       if (owner === null) throw noOwner();
       demandRank(caller, realm, owner.role);
       // Whoever holds a key acts with all of its owner's permissions.
-      demandHeld(realm, owner.permissions, caller.permissions);
+      demandHeld(realm, owner.permissions, caller.permissions, "user");
       return owner;
     },
-    demandScopes: (scopes) => demandHeld(realm, scopes, caller.scopes),
+    demandScopes: (scopes) => demandHeld(realm, scopes, caller.scopes, "scopes"),
   };
 }
 

@@ -180,15 +180,15 @@ function demandGrants(
     naming(at, "role", "must be below the caller's own", () => demandRank(caller, realm, record.role));
     if (record.password !== null) {
       naming(at, "password", "must be left out: the caller does not hold what signing in gives", () =>
-        demandHeld(realm, scopesOfRole(realm, record.role), caller.scopes),
+        demandHeld(realm, scopesOfRole(realm, record.role), caller.scopes, "password"),
       );
     }
     naming(at, "permissions", "must be permissions that the caller has", () =>
-      demandHeld(realm, record.permissions, caller.permissions),
+      demandHeld(realm, record.permissions, caller.permissions, "permissions"),
     );
   } else {
     naming(at, "scopes", "must be scopes that the caller's credential has", () =>
-      demandHeld(realm, record.scopes, caller.scopes),
+      demandHeld(realm, record.scopes, caller.scopes, "scopes"),
     );
   }
 }
@@ -206,7 +206,7 @@ function naming(at: number, field: string, message: string, demand: () => void):
 function isAbove(caller: Administrator, realm: Realm, role: string, permissions: readonly string[]): boolean {
   try {
     demandRank(caller, realm, role);
-    demandHeld(realm, permissions, caller.permissions);
+    demandHeld(realm, permissions, caller.permissions, "permissions");
     return true;
   } catch (error) {
     if (error instanceof Problem) return false;

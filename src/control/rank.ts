@@ -52,15 +52,24 @@ export function demandRankOverAll(caller: Administrator, realm: Realm): void {
  * In the gateway's own realm nobody gives scopes or permissions that they do not hold. Rights in other realms are the
  * administrators' to give: they hold none there themselves.
  * @param held `null`: everything
- * @throws Problem `grant_exceeds_holder`
+ * @param field of the input, which gives the rights
+ * @throws Problem `grant_exceeds_holder` that names them
  */
-export function demandHeld(realm: Realm, granted: readonly string[], held: readonly string[] | null): void {
+export function demandHeld(
+  realm: Realm,
+  granted: readonly string[],
+  held: readonly string[] | null,
+  field: string,
+): void {
   if (realm.name !== GATEWAY_REALM || held === null) return;
-  demandSubset(granted, held);
+  demandSubset(granted, held, field);
 }
 
-/** @throws Problem `grant_exceeds_holder` unless all that is granted is held */
-export function demandSubset(granted: readonly string[], held: readonly string[]): void {
-  if (granted.every((right) => held.includes(right))) return;
-  throw new Problem("grant_exceeds_holder", "a right that the caller does not hold");
+/** @throws Problem `grant_exceeds_holder` that names what is granted and not held */
+export function demandSubset(granted: readonly string[], held: readonly string[], field: string): void {
+  const missing = granted.filter((right) => !held.includes(right));
+  if (missing.length === 0) return;
+  throw new Problem("grant_exceeds_holder", "a right that the caller does not hold", {
+    errors: [{ field, message: `gives what the caller does not hold: ${missing.join(", ")}` }],
+  });
 }

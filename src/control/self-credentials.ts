@@ -22,7 +22,7 @@ function reachOf({ caller }: Pick<Call<unknown, unknown, User>, "caller">): Reac
     realm,
     userId: principal.id,
     demandOwner: async () => null,
-    demandScopes: (scopes) => demandSubset(scopes, principal.credential.scopes),
+    demandScopes: (scopes) => demandSubset(scopes, principal.credential.scopes, "scopes"),
   };
 }
 

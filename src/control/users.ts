@@ -73,11 +73,13 @@ export const userEndpoints: readonly Endpoint[] = [
     method: "GET",
     path: "/admin/realms/:realm/users",
     id: "listUsers",
-    summary: "List users by id; search finds parts of id, name, username and e-mail address",
+    summary:
+      "List users by id; search finds parts of id, name, username and e-mail address, account the one whose username or address it is",
     access: ADMIN_READS,
     query: v.strictObject({
       ...PAGE_MEMBERS,
       search: v.optional(SearchText),
+      account: v.optional(SearchText),
       role: v.optional(Role),
       status: v.optional(UserStatus),
     }),
@@ -86,9 +88,9 @@ export const userEndpoints: readonly Endpoint[] = [
     answer: listOf(User),
     async handle({ services, params, query }) {
       const { name } = realmNamed(services.config, params.realm ?? "");
-      const { search = null, role = null, status = null } = query;
+      const { search = null, account = null, role = null, status = null } = query;
       return toList(
-        await services.directory.users({ realm: name, search, role, status }, pageOf(query)),
+        await services.directory.users({ realm: name, search, account, role, status }, pageOf(query)),
         toUser,
       );
     },
@@ -173,7 +175,7 @@ async function createUser(call: AdminCall<v.InferOutput<typeof NewUser>>) {
   const { id = randomBase62(12), role = DEFAULT_ROLE, password, ...members } = body;
   demandRoleOf(realm, role);
   demandRank(caller, realm, role);
-  demandHeld(realm, members.permissions ?? [], caller.permissions);
+  demandHeld(realm, members.permissions ?? [], caller.permissions, "permissions");
   const user = { username: null, email: null, permissions: [], ...members, role };
   const hash = password === undefined ? undefined : await hashFor(user, password, realm, call);
   const { nowSeconds } = context;
@@ -198,7 +200,7 @@ async function updateUser(call: AdminCall<v.InferOutput<typeof UserChange>>) {
     demandRoleOf(realm, role);
     demandRank(caller, realm, role);
   }
-  demandHeld(realm, body.permissions ?? [], caller.permissions);
+  demandHeld(realm, body.permissions ?? [], caller.permissions, "permissions");
   const fields = Object.keys(body);
   if (fields.length === 0) return toUser(user);
   const ends = endingWith(realm, user, role, status);
@@ -315,8 +317,8 @@ async function hashFor(
   if (realm.signIn === null) {
     throw invalid([{ field: "password", message: "must be left out: the realm has no sign_in" }]);
   }
-  demandHeld(realm, scopesOfRole(realm, role), caller.scopes);
-  demandHeld(realm, permissions, caller.permissions);
+  demandHeld(realm, scopesOfRole(realm, role), caller.scopes, "password");
+  demandHeld(realm, permissions, caller.permissions, "password");
   const errors = await passwordErrors(password, "password", {
     minLength: realm.signIn.minPasswordLength,
     words: [realm.name, username, email].filter((word) => word !== null),

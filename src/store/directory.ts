@@ -84,6 +84,8 @@ export interface Directory {
       readonly realm: string;
       /** Part of the id, name, username or e-mail address; taken literally. */
       readonly search: string | null;
+      /** The whole username or e-mail address, compared as by sign-in. */
+      readonly account: string | null;
       readonly role: string | null;
       readonly status: UserView["status"] | null;
     },
@@ -179,13 +181,14 @@ export function createDirectory(database: D1Database): Directory {
   return {
     user: (realm, id) => one(USERS, [["realm = ?", realm], ["id = ?", id], IS_THERE]),
 
-    users: ({ realm, search, role, status }, page) =>
+    users: ({ realm, search, account, role, status }, page) =>
       list(
         USERS,
         [
           ["realm = ?", realm],
           IS_THERE,
           search === null ? null : contains(search),
+          account === null ? null : isNamed(account),
           role === null ? null : ["role = ?", role],
           status === null ? null : ["status = ?", status],
         ],
@@ -243,6 +246,11 @@ function contains(search: string): Condition {
     ...[key, key, key, key, search],
   ];
 }
+
+const isNamed = (account: string): Condition => {
+  const key = accountKey(account);
+  return ["(username_key = ? OR email_key = ?)", key, key];
+};
 
 function readCursor(cursor: string, form: v.GenericSchema<unknown, readonly Value[]>): readonly Value[] {
   try {

@@ -92,12 +92,12 @@ describe("nobody gives what they do not hold", () => {
     ["another case", ["A"], ["a"], "grant_exceeds_holder"],
     ["anything while holding nothing", ["a"], [], "grant_exceeds_holder"],
   ] as const)("%s", (_name, granted, held, expected) => {
-    expect(outcome(() => demandSubset(granted, held))).toBe(expected);
-    expect(outcome(() => demandHeld(GATEWAY, granted, held))).toBe(expected);
+    expect(outcome(() => demandSubset(granted, held, "scopes"))).toBe(expected);
+    expect(outcome(() => demandHeld(GATEWAY, granted, held, "scopes"))).toBe(expected);
   });
 
   it("but who holds everything may give anything, and rights of other realms are no administrator's own", () => {
-    expect(outcome(() => demandHeld(GATEWAY, ["a"], null))).toBe("yes");
-    expect(outcome(() => demandHeld(realm(...LADDER), ["a"], []))).toBe("yes");
+    expect(outcome(() => demandHeld(GATEWAY, ["a"], null, "scopes"))).toBe("yes");
+    expect(outcome(() => demandHeld(realm(...LADDER), ["a"], [], "scopes"))).toBe("yes");
   });
 });

@@ -496,7 +496,11 @@ describe("nobody gives what they do not hold, in the realm of administrators", (
     const give = (permissions: readonly string[]) =>
       api(gateway, "POST", users, { role: "admin", permissions }, key);
     expect((await give(["held"])).status).toBe(201);
-    expect(code(await give(["held", "other"]))).toBe("grant_exceeds_holder");
+    const refused = await give(["held", "other", "more"]);
+    expect(code(refused)).toBe("grant_exceeds_holder");
+    expect((refused.body as Json).errors).toEqual([
+      { field: "permissions", message: "gives what the caller does not hold: other, more" },
+    ]);
     await addUser("target", { realm: "gateway" });
     const change = await api(gateway, "PATCH", `${users}/target`, { permissions: ["other"] }, key);
     expect(code(change)).toBe("grant_exceeds_holder");

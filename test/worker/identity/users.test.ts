@@ -453,6 +453,23 @@ describe("the list of users", () => {
       const second = await call("GET", `${MAIN}?search=example&limit=1&cursor=${nextCursor(first)}`);
       expect([ids(first), ids(second), nextCursor(second)]).toEqual([["a1"], ["b1"], null]);
     });
+    it.each([
+      ["alice", ["a1"]],
+      ["ALICE", ["a1"]],
+      ["Alice@Example.com", ["a1"]],
+      ["cafe\u{301}", ["c1"]],
+      ["alic", []],
+      ["a1", []],
+      ["Bob", []],
+      ["", null],
+    ])("finds the one whose whole username or address it is: %s", async (account, expected) => {
+      await addUser("2", { username: "alicelike", email: "alice@example.com.example.org", name: "alice" });
+      await addUser("3", { realm: "gateway", username: "alice", email: "alice@example.com" });
+      const answer = await call("GET", `${MAIN}?account=${encodeURIComponent(account)}`);
+      if (expected === null) return expect(fields(answer)).toEqual(["account"]);
+      expect((answer.body.items as { id: string }[]).map(({ id }) => id)).toEqual(expected);
+    });
+
     it("refuses an empty search", async () => {
       expect(fields(await call("GET", `${MAIN}?search=`))).toEqual(["search"]);
     });
