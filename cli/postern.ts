@@ -6,7 +6,7 @@ import { type Command, helpOf, type Parsed, parse } from "./postern/command.ts";
 import { credentialCommands } from "./postern/credentials.ts";
 import { explainCommand } from "./postern/explain.ts";
 import { EXIT_CODES, Failure } from "./postern/failure.ts";
-import { createGateway } from "./postern/gateway.ts";
+import { createGateway, type Gateway } from "./postern/gateway.ts";
 import { importCommand } from "./postern/import.ts";
 import { createOutput, printable } from "./postern/output.ts";
 import { revocationCommands } from "./postern/revocations.ts";
@@ -58,6 +58,7 @@ async function main(): Promise<void> {
     process.stdout.write(`${helpOf(chosen)}\n`);
     return;
   }
+  let made: Gateway | null = null;
   const parsed: Parsed = parse(chosen, args.slice(chosen.words.split(" ").length));
   await chosen.run({
     flags: parsed.flags as never,
@@ -65,7 +66,10 @@ async function main(): Promise<void> {
     nowSeconds: Math.floor(Date.now() / 1_000),
     output: createOutput(parsed.isJson),
     place: parsed.place,
-    gateway: () => createGateway(parsed.place),
+    gateway: () => {
+      made ??= createGateway(parsed.place);
+      return made;
+    },
   });
 }
 

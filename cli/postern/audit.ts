@@ -1,9 +1,11 @@
 // `realms list`, `audit …`, `db restored`.
 import { type Command, command } from "./command.ts";
 import { Failure } from "./failure.ts";
+import { isLoopback } from "./gateway.ts";
 import { demandRealm, YES } from "./inputs.ts";
 import { LIST_OPTIONS, printList } from "./lists.ts";
-import { member, plain, type Row, tableLines } from "./output.ts";
+import { userOrIdNamed } from "./named-user.ts";
+import { member, plain, printable, type Row, tableLines } from "./output.ts";
 import { confirm, createProgress } from "./terminal.ts";
 import { parseTime, shownTime } from "./times.ts";
 
@@ -29,6 +31,14 @@ const targetOf = (entry: Row) => {
   return `${plain(kind)} ${plain(realm)}${id === "" ? "" : `/${plain(id)}`}`;
 };
 
+/** Of rows that are not sealed: when they will be. */
+const sealing = (url: string) => [
+  "The cron seals them, every five minutes where [triggers] is deployed.",
+  ...(isLoopback(new URL(url))
+    ? [`On this machine nothing runs it by itself: curl ${url}/cdn-cgi/local/scheduled`]
+    : []),
+];
+
 export const auditCommands: readonly Command[] = [
   command({
     words: "realms list",
@@ -50,14 +60,18 @@ export const auditCommands: readonly Command[] = [
     says: "Who did what, newest first.",
     options: {
       realm: { type: "string", value: "NAME", says: "of who did it, or of what it was done to" },
-      user: { type: "string", value: "ID", says: "who did it, or whom it was done to" },
+      user: {
+        type: "string",
+        value: "USER",
+        says: "who did it, or to whom or whose keys and sessions it was done; with --realm also by username",
+      },
       target: { type: "string", value: "ID", says: "what it was done to" },
       action: { type: "string", value: "ACTION", says: "like user.created" },
       since: { type: "string", value: "TIME", says: "24h, 2026-12-31, or seconds since 1970" },
       ...LIST_OPTIONS,
     },
     async run(call) {
-      const { realm, user, target, action, since } = call.flags;
+      const { realm, target, action, since } = call.flags;
       const columns = [
         { title: "WHEN", text: (entry: Row) => shownTime(entry.at) },
         member("action"),
@@ -68,8 +82,16 @@ export const auditCommands: readonly Command[] = [
       ];
       const sinceSeconds =
         since === undefined ? undefined : String(parseTime("since", since, "back", call.nowSeconds));
+      let { user } = call.flags;
+      if (realm !== undefined) {
+        const gateway = call.gateway();
+        await demandRealm(gateway, realm);
+        const given = user;
+        if (given !== undefined) user = await userOrIdNamed(gateway, realm, given);
+        // The log holds deleted users too: nobody should take one's entries for another's.
+        if (user !== given) call.output.note(printable(`"${given}" is the user with the id ${user}`));
+      }
       const filter = { realm, user, target, action, since: sinceSeconds };
-      if (realm !== undefined) await demandRealm(call.gateway(), realm);
       await printList(call, "admin/audit", filter, call.flags, columns, "No entries.");
     },
   }),
@@ -102,6 +124,7 @@ export const auditCommands: readonly Command[] = [
           ? [
               `Intact: ${sum.rows} rows in ${sum.blocks} blocks; ${last.unsealed} rows are not sealed yet.`,
               `Hash of the newest block: ${last.head_hash ?? "none yet"}`,
+              ...(last.unsealed === 0 ? [] : sealing(api.url)),
             ]
           : [],
       );

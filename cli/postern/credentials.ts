@@ -3,6 +3,7 @@ import { type Command, command } from "./command.ts";
 import { pathOf } from "./gateway.ts";
 import { attributesGiven, demandChange, given, listGiven, orNone, REALM, YES } from "./inputs.ts";
 import { LIST_OPTIONS, printList } from "./lists.ts";
+import { givenUser, userNamed } from "./named-user.ts";
 import { member, type Output, plain, type Row, recordLines, statusOf } from "./output.ts";
 import { confirm } from "./terminal.ts";
 import { parseDuration, parseTime, shownTime } from "./times.ts";
@@ -57,6 +58,7 @@ function commandsFor(kind: Kind): readonly Command[] {
   const { words, one, some, many } = kind;
   const all = (realm: string) => `${pathOf`admin/realms/${realm}/`}${words}`;
   const byId = (realm: string, id: string) => `${all(realm)}/${pathOf`${id}`}`;
+  const named = (realm: string, id: string) => ({ what: `${one} "${id}" in realm ${realm}` });
 
   /** A verb that changes the status. */
   const statusCommand = (verb: "disable" | "enable", says: string) =>
@@ -67,7 +69,12 @@ function commandsFor(kind: Kind): readonly Command[] {
       options: REALM,
       async run({ gateway, flags, operands: [id = ""], output }) {
         const status = verb === "disable" ? "disabled" : "active";
-        const answer = await gateway().call("PATCH", byId(flags.realm, id), { status });
+        const answer = await gateway().call(
+          "PATCH",
+          byId(flags.realm, id),
+          { status },
+          named(flags.realm, id),
+        );
         output.answer(answer, () => show(answer));
       },
     });
@@ -78,10 +85,10 @@ function commandsFor(kind: Kind): readonly Command[] {
       says: `The ${many} of a realm, newest first.`,
       options: {
         ...REALM,
-        user: { type: "string", value: "ID", says: "of this user only" },
+        user: { type: "string", value: "USER", says: "of this user only: id, username or e-mail address" },
         ...LIST_OPTIONS,
       },
-      run: (call) => {
+      async run(call) {
         const columns = [
           ...["id", "user", "name"].map((name) => member(name)),
           { title: "STATUS", text: statusOf },
@@ -90,8 +97,9 @@ function commandsFor(kind: Kind): readonly Command[] {
           { title: "LAST USED", text: (row: Row) => shownTime(row.last_used_at) },
           member("replaced_by", "REPLACED BY"),
         ];
-        const { realm, user } = call.flags;
-        return printList(call, all(realm), { user }, call.flags, columns, `No ${many}.`);
+        const { realm } = call.flags;
+        const user = await givenUser(call.gateway(), realm, call.flags.user);
+        await printList(call, all(realm), { user }, call.flags, columns, `No ${many}.`);
       },
     }),
     command({
@@ -100,7 +108,7 @@ function commandsFor(kind: Kind): readonly Command[] {
       says: `One ${one}, without its secret.`,
       options: REALM,
       async run({ gateway, flags, operands: [id = ""], output }) {
-        const answer = await gateway().call("GET", byId(flags.realm, id));
+        const answer = await gateway().call("GET", byId(flags.realm, id), undefined, named(flags.realm, id));
         output.answer(answer, () => show(answer));
       },
     }),
@@ -109,20 +117,26 @@ function commandsFor(kind: Kind): readonly Command[] {
       says: `A new ${one} for a user. It goes to standard output, this once.`,
       options: {
         ...REALM,
-        user: { type: "string", value: "ID", isNeeded: true, says: "the owner" },
+        user: {
+          type: "string",
+          value: "USER",
+          isNeeded: true,
+          says: "the owner: id, username or e-mail address",
+        },
         ...SETTINGS,
       },
       async run({ gateway, flags, nowSeconds, output }) {
-        const { realm, user, name, scope, expires, ip } = flags;
-        const body = given({
-          user,
+        const { realm, name, scope, expires, ip } = flags;
+        const settings = given({
           name,
           scopes: listGiven("scope", scope, false),
           expires_at: expires === undefined ? undefined : parseTime("expires", expires, "ahead", nowSeconds),
           ip_allow: listGiven("ip", ip, false),
           attributes: attributesGiven(flags.attributes),
         });
-        showNew(output, await gateway().call("POST", all(realm), body), kind);
+        const api = gateway();
+        const user = await userNamed(api, realm, flags.user);
+        showNew(output, await api.call("POST", all(realm), { user, ...settings }), kind);
       },
     }),
     command({
@@ -152,7 +166,7 @@ function commandsFor(kind: Kind): readonly Command[] {
           attributes: attributesGiven(flags.attributes),
         });
         demandChange(body);
-        const answer = await gateway().call("PATCH", byId(realm, id), body);
+        const answer = await gateway().call("PATCH", byId(realm, id), body, named(realm, id));
         output.answer(answer, () => show(answer));
       },
     }),
@@ -175,7 +189,8 @@ function commandsFor(kind: Kind): readonly Command[] {
         const body = given({
           grace_seconds: grace === undefined ? undefined : parseDuration("grace", grace),
         });
-        showNew(output, await gateway().call("POST", `${byId(realm, id)}/rotate`, body), kind);
+        const path = `${byId(realm, id)}/rotate`;
+        showNew(output, await gateway().call("POST", path, body, named(realm, id)), kind);
       },
     }),
     command({
@@ -186,7 +201,7 @@ function commandsFor(kind: Kind): readonly Command[] {
       async run({ gateway, flags, operands: [id = ""], output }) {
         const api = gateway();
         await confirm(`This ends ${one} ${id} for good`, flags.yes);
-        const answer = await api.call("DELETE", byId(flags.realm, id));
+        const answer = await api.call("DELETE", byId(flags.realm, id), undefined, named(flags.realm, id));
         output.answer(answer, () => [`${id} is deleted.`]);
       },
     }),

@@ -34,17 +34,27 @@ export interface Gateway {
   /** @param path below `/_gateway/`. @throws Failure where nobody answers, or no gateway */
   ask(method: string, path: string, body?: unknown): Promise<Answer>;
   /** @returns the answer's body, `null` where it has none. @throws Failure for every refusal too */
-  call(method: string, path: string, body?: unknown): Promise<unknown>;
+  call(method: string, path: string, body?: unknown, options?: CallOptions): Promise<unknown>;
+}
+
+export interface CallOptions {
+  /** What the path names, for `resource_not_found`: `API key "key_1" in realm main`. */
+  readonly what?: string;
 }
 
 /** @throws Failure where the address must not be used, or there is no token */
 export function createGateway(place: Place): Gateway {
-  const url = addressOf(place.url ?? (process.env.POSTERN_URL || DEFAULT_URL));
+  const given = place.url ?? (process.env.POSTERN_URL || undefined);
+  const url = addressOf(given ?? DEFAULT_URL);
   const token = tokenFor(url, place);
+  // Whoever names both says where the token may go. Otherwise it goes to nobody who does not look like a gateway.
+  let isKnown = given !== undefined && process.env.POSTERN_TOKEN !== undefined;
 
   const gateway: Gateway = {
     url: url.origin,
     async ask(method, path, body) {
+      if (!isKnown) await demandGateway(url);
+      isKnown = true;
       const response = await send(url, token, method, path, body);
       const text = await response.text().catch((error) => {
         throw unreachable(url, error);
@@ -52,10 +62,14 @@ export function createGateway(place: Place): Gateway {
       if (response.ok) return { ok: true, body: text === "" ? null : parsed(text, url, response.status) };
       return { ok: false, refusal: refusalOf(parsed(text, url, response.status), response, url) };
     },
-    async call(method, path, body) {
+    async call(method, path, body, { what } = {}) {
       const answer = await gateway.ask(method, path, body);
       if (answer.ok) return answer.body;
-      throw failureOf(answer.refusal);
+      const { code, errors } = answer.refusal;
+      if (what === undefined || code !== "resource_not_found" || errors.length > 0) {
+        throw failureOf(answer.refusal);
+      }
+      throw new Failure("refused", printable(`there is no ${what}: not any more, or it never was (${code})`));
     },
   };
   return gateway;
@@ -81,7 +95,8 @@ function addressOf(text: string): URL {
   throw new Failure("usage", `${url.origin} must be https: the token would travel in the clear`);
 }
 
-function isLoopback({ hostname }: URL): boolean {
+/** Whether it is this machine. */
+export function isLoopback({ hostname }: URL): boolean {
   return hostname === "localhost" || hostname === "[::1]" || /^127(\.\d{1,3}){3}$/.test(hostname);
 }
 
@@ -120,8 +135,27 @@ export function secretsIn(file: string): Readonly<Record<string, string | undefi
   }
 }
 
-async function send(url: URL, token: string, method: string, path: string, body: unknown): Promise<Response> {
-  const headers: Record<string, string> = { authorization: `Bearer ${token}`, accept: "application/json" };
+/** Before a token that nobody chose for this address goes there. @throws Failure */
+async function demandGateway(url: URL): Promise<void> {
+  const response = await send(url, null, "GET", "health", undefined);
+  const text = await response.text().catch((error) => {
+    throw unreachable(url, error);
+  });
+  const body = parsed(text, url, response.status);
+  // One that is not configured is a gateway too.
+  if (!response.ok) return void refusalOf(body, response, url);
+  if (!isRow(body) || body.status !== "ok") throw noGateway(url, response.status);
+}
+
+async function send(
+  url: URL,
+  token: string | null,
+  method: string,
+  path: string,
+  body: unknown,
+): Promise<Response> {
+  const headers: Record<string, string> = { accept: "application/json" };
+  if (token !== null) headers.authorization = `Bearer ${token}`;
   if (body !== undefined) headers["content-type"] = "application/json";
   try {
     return await fetch(`${url.origin}/_gateway/${path}`, {
@@ -180,14 +214,39 @@ const isRow = (value: unknown): value is Readonly<Record<string, unknown>> =>
 /** In words, with every field that is wrong. */
 export function failureOf(refusal: Refusal): Failure {
   const { status, code, title, errors, retryAfterSeconds } = refusal;
-  const wait = retryAfterSeconds === null ? "" : `; try again in ${retryAfterSeconds} s`;
-  // Of the path, and here a flag.
-  const nameOf = (field: string) => (field === "realm" ? "--realm" : field);
-  const lines = errors.map(({ field, message }) => `  ${field === "" ? "" : `${nameOf(field)}: `}${message}`);
+  const isPassing = retryAfterSeconds !== null && code !== "config_invalid";
+  const wait = isPassing ? `; try again in ${retryAfterSeconds} s` : "";
+  const lines = errors.map(({ field, message }) => `  ${field === "" ? "" : `${flagOf(field)}: `}${message}`);
   return new Failure(
     status >= 500 ? "unreachable" : "refused",
     ...[`${title} (${code})${wait}`, ...lines, ...mendOf(refusal)].map(printable),
   );
+}
+
+/** Members of the API that are given by a flag, and its name. */
+const FLAGS: Readonly<Record<string, string>> = {
+  scopes: "scope",
+  permissions: "permission",
+  expires_at: "expires",
+  ip_allow: "ip",
+  grace_seconds: "grace",
+  issued_before: "before",
+  client_address: "address",
+  ...Object.fromEntries(
+    ["realm", "user", "username", "email", "name", "role", "status", "attributes"].map((name) => [
+      name,
+      name,
+    ]),
+  ),
+  ...Object.fromEntries(
+    ["search", "limit", "cursor", "target", "action", "since"].map((name) => [name, name]),
+  ),
+};
+
+/** `scopes[1]` is `--scope`: flags are repeated, and have no number. What no flag gives stays as it is. */
+function flagOf(field: string): string {
+  const [member = ""] = field.split(/[.[]/, 1);
+  return Object.hasOwn(FLAGS, member) ? `--${FLAGS[member]}` : field;
 }
 
 function mendOf({ code, neededScopes }: Refusal): readonly string[] {
@@ -196,6 +255,11 @@ function mendOf({ code, neededScopes }: Refusal): readonly string[] {
     case "credential_missing":
       return [
         "  the token was not accepted: check POSTERN_TOKEN, or for a local gateway the ADMIN_TOKEN in .dev.vars",
+      ];
+    case "config_invalid":
+      return [
+        "  its configuration is not valid, and waiting mends nothing: `npm run check` names each key,",
+        "  for a deployed one `npm run check -- --env production`; so does its log",
       ];
     case "scope_insufficient":
       return neededScopes === null ? [] : [`  the token in POSTERN_TOKEN lacks ${neededScopes}`];

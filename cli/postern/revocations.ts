@@ -4,11 +4,14 @@ import { wrongUsage } from "./failure.ts";
 import { pathOf } from "./gateway.ts";
 import { given, REALM, YES } from "./inputs.ts";
 import { LIST_OPTIONS, printList } from "./lists.ts";
+import { givenUser, userNamed, userOrIdNamed } from "./named-user.ts";
 import { member, type Row, statusOf } from "./output.ts";
 import { confirm } from "./terminal.ts";
 import { parseTime, shownTime } from "./times.ts";
 
 const KINDS = ["key", "pat", "session", "token", "user", "realm"];
+/** Where people say it otherwise. */
+const NAMES: Readonly<Record<string, string>> = { key: "API key", pat: "PAT" };
 
 const time = (name: string, title: string) => ({ title, text: (row: Row) => shownTime(row[name]) });
 
@@ -16,9 +19,14 @@ export const revocationCommands: readonly Command[] = [
   command({
     words: "sessions list",
     says: "The sessions that have not run out, newest first.",
-    options: { ...REALM, user: { type: "string", value: "ID", says: "of this user only" }, ...LIST_OPTIONS },
-    run: (call) => {
-      const { realm, user } = call.flags;
+    options: {
+      ...REALM,
+      user: { type: "string", value: "USER", says: "of this user only: id, username or e-mail address" },
+      ...LIST_OPTIONS,
+    },
+    async run(call) {
+      const { realm } = call.flags;
+      const user = await givenUser(call.gateway(), realm, call.flags.user);
       const columns = [
         ...["id", "user", "kind"].map((name) => member(name)),
         { title: "STATUS", text: statusOf },
@@ -28,7 +36,7 @@ export const revocationCommands: readonly Command[] = [
         member("address"),
         member("user_agent", "USER AGENT"),
       ];
-      return printList(
+      await printList(
         call,
         pathOf`admin/realms/${realm}/sessions`,
         { user },
@@ -41,34 +49,41 @@ export const revocationCommands: readonly Command[] = [
   command({
     words: "sessions end",
     operands: ["[ID]"],
-    says: "Ends one session, or with --user ID --all every session of a user, and the tokens they gave out.",
+    says: "Ends one session, or with --user USER --all every session of a user, and the tokens they gave out.",
     options: {
       ...REALM,
-      user: { type: "string", value: "ID", says: "whose sessions; with --all" },
+      user: {
+        type: "string",
+        value: "USER",
+        says: "whose sessions, by id, username or e-mail address; with --all",
+      },
       all: { type: "boolean", says: "every session of the user" },
       ...YES,
     },
     async run({ gateway, flags, operands: [id], output }) {
-      const { realm, user, all, yes } = flags;
-      const isOne = id !== undefined && user === undefined && !all;
-      if (!isOne && (id !== undefined || user === undefined || !all)) {
-        throw wrongUsage("name one session by its ID, or a user with --user ID --all");
+      const { realm, user: name, all, yes } = flags;
+      const isOne = id !== undefined && name === undefined && !all;
+      if (!isOne && (id !== undefined || name === undefined || !all)) {
+        throw wrongUsage("name one session by its ID, or a user with --user USER --all");
       }
       const api = gateway();
       if (isOne) {
-        const answer = await api.call("DELETE", pathOf`admin/realms/${realm}/sessions/${id}`);
+        const what = `session "${id}" in realm ${realm}`;
+        const path = pathOf`admin/realms/${realm}/sessions/${id}`;
+        const answer = await api.call("DELETE", path, undefined, { what });
         output.answer(answer, () => [`Session ${id} is ended.`]);
         return;
       }
+      const user = await userNamed(api, realm, name ?? "");
       await confirm(`This ends every session of user ${user} of realm ${realm}`, yes);
-      const answer = await api.call("DELETE", pathOf`admin/realms/${realm}/users/${user ?? ""}/sessions`);
+      const answer = await api.call("DELETE", pathOf`admin/realms/${realm}/users/${user}/sessions`);
       output.answer(answer, () => [`The sessions of user ${user} are ended.`]);
     },
   }),
   command({
     words: "revoke",
     operands: ["KIND", "[ID]"],
-    says: `Ends what was given out. KIND is one of ${KINDS.join(", ")}; all but realm want an ID (of a token its jti).`,
+    says: `Ends what was given out. KIND is one of ${KINDS.join(", ")}; all but realm want an ID (of a token its jti; a user may be named by username or e-mail address).`,
     notes: [
       "  revoke key key_…              the API key is refused from now on",
       "  revoke user 7 --before 2h     whatever user 7 was given until two hours ago",
@@ -84,28 +99,29 @@ export const revocationCommands: readonly Command[] = [
       expires: { type: "string", value: "TIME", says: "of a token: when it runs out by itself" },
       ...YES,
     },
-    async run({ gateway, flags, operands: [kind = "", id], nowSeconds, output }) {
+    async run({ gateway, flags, operands: [kind = "", named], nowSeconds, output }) {
       const { realm, before, expires, yes } = flags;
       if (!KINDS.includes(kind)) throw wrongUsage(`KIND must be one of ${KINDS.join(", ")}`);
       const isWhole = kind === "realm";
-      if (isWhole !== (id === undefined)) {
+      if (isWhole !== (named === undefined)) {
         throw wrongUsage(isWhole ? "a realm is named by --realm alone" : `revoke ${kind} wants an ID`);
       }
       if (before !== undefined && !isWhole && kind !== "user")
         throw wrongUsage("--before is for users and realms");
       if (expires !== undefined && kind !== "token") throw wrongUsage("--expires is for tokens");
-      const body = given({
-        kind,
-        id,
+      const times = given({
         issued_before: before === undefined ? undefined : parseTime("before", before, "back", nowSeconds),
         expires_at: expires === undefined ? undefined : parseTime("expires", expires, "ahead", nowSeconds),
       });
       const api = gateway();
+      const id = kind === "user" && named !== undefined ? await userOrIdNamed(api, realm, named) : named;
       if (isWhole)
         await confirm(`This ends whatever users of realm ${realm} were given, for all of them`, yes);
       else if (kind === "user")
         await confirm(`This ends whatever user ${id} of realm ${realm} was given`, yes);
-      const answer = await api.call("POST", pathOf`admin/realms/${realm}/revocations`, body);
+      const path = pathOf`admin/realms/${realm}/revocations`;
+      const what = `${NAMES[kind] ?? kind} "${id}" in realm ${realm}`;
+      const answer = await api.call("POST", path, given({ kind, id, ...times }), { what });
       output.answer(answer, () => [`Revoked: ${kind} ${id ?? realm}.`]);
     },
   }),

@@ -3,6 +3,7 @@ import { type Command, command } from "./command.ts";
 import { pathOf } from "./gateway.ts";
 import { attributesGiven, demandChange, given, listGiven, orNone, REALM, YES } from "./inputs.ts";
 import { LIST_OPTIONS, printList } from "./lists.ts";
+import { userNamed } from "./named-user.ts";
 import { member, plain, type Row, recordLines } from "./output.ts";
 import { confirm, readNewPassword } from "./terminal.ts";
 import { shownTime } from "./times.ts";
@@ -36,6 +37,21 @@ const show = (value: unknown) => {
   ]);
 };
 
+/** A verb that changes the status. */
+const statusCommand = (verb: string, status: string, says: string) =>
+  command({
+    words: `users ${verb}`,
+    operands: ["USER"],
+    says,
+    options: REALM,
+    async run({ gateway, flags, operands: [name = ""], output }) {
+      const api = gateway();
+      const id = await userNamed(api, flags.realm, name);
+      const answer = await api.call("PATCH", user(flags.realm, id), { status });
+      output.answer(answer, () => show(answer));
+    },
+  });
+
 export const userCommands: readonly Command[] = [
   command({
     words: "users list",
@@ -55,11 +71,12 @@ export const userCommands: readonly Command[] = [
   }),
   command({
     words: "users show",
-    operands: ["ID"],
-    says: "One user.",
+    operands: ["USER"],
+    says: "One user. USER is an id here and everywhere, or a username or an e-mail address.",
     options: REALM,
-    async run({ gateway, flags, operands: [id = ""], output }) {
-      const answer = await gateway().call("GET", user(flags.realm, id));
+    async run({ gateway, flags, operands: [name = ""], output }) {
+      const api = gateway();
+      const answer = await api.call("GET", user(flags.realm, await userNamed(api, flags.realm, name)));
       output.answer(answer, () => show(answer));
     },
   }),
@@ -87,7 +104,7 @@ export const userCommands: readonly Command[] = [
   }),
   command({
     words: "users update",
-    operands: ["ID"],
+    operands: ["USER"],
     says: "Changes a user. An empty username, email or name takes it away.",
     options: {
       ...REALM,
@@ -95,7 +112,7 @@ export const userCommands: readonly Command[] = [
       role: { type: "string", value: "ROLE", says: "a step of the realm's ladder" },
       "no-permissions": { type: "boolean", says: "take all permissions away" },
     },
-    async run({ gateway, flags, operands: [id = ""], output }) {
+    async run({ gateway, flags, operands: [name = ""], output }) {
       const body = given({
         username: orNone(flags.username),
         email: orNone(flags.email),
@@ -106,17 +123,22 @@ export const userCommands: readonly Command[] = [
         attributes: attributesGiven(flags.attributes),
       });
       demandChange(body);
-      const answer = await gateway().call("PATCH", user(flags.realm, id), body);
+      const api = gateway();
+      const id = await userNamed(api, flags.realm, name);
+      const answer = await api.call("PATCH", user(flags.realm, id), body);
       output.answer(answer, () => show(answer));
     },
   }),
+  statusCommand("disable", "disabled", "Shuts a user out until enabled again. Sessions end for good."),
+  statusCommand("enable", "active", "Lets a disabled or pending user in. Keys and PATs work as before."),
   command({
     words: "users delete",
-    operands: ["ID"],
+    operands: ["USER"],
     says: "Deletes a user and ends their keys, PATs, sessions and tokens. The id is never used again.",
     options: { ...REALM, ...YES },
-    async run({ gateway, flags, operands: [id = ""], output }) {
+    async run({ gateway, flags, operands: [name = ""], output }) {
       const api = gateway();
+      const id = await userNamed(api, flags.realm, name);
       await confirm(
         `This deletes user ${id} of realm ${flags.realm} with all keys, PATs and sessions`,
         flags.yes,
@@ -127,11 +149,12 @@ export const userCommands: readonly Command[] = [
   }),
   command({
     words: "users password",
-    operands: ["ID"],
+    operands: ["USER"],
     says: "Sets a user's password, and ends their sessions. It is typed at the terminal, or read from standard input.",
     options: { ...REALM, ...PASSWORD_FLAGS },
-    async run({ gateway, flags, operands: [id = ""], output }) {
+    async run({ gateway, flags, operands: [name = ""], output }) {
       const api = gateway();
+      const id = await userNamed(api, flags.realm, name);
       const password = await readNewPassword(flags["password-stdin"]);
       const answer = await api.call("POST", `${user(flags.realm, id)}/password`, { password });
       output.answer(answer, () => ["The password is set; all sessions of the user are ended."]);

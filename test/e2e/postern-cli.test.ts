@@ -8,7 +8,7 @@ import { promisify } from "node:util";
 import { jwtVerify } from "jose";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import type { LocalSecrets } from "../../cli/local-secrets.ts";
-import { type Finished, type RunOptions, runPostern } from "../support/node/postern-cli.ts";
+import { type Finished, type RunOptions, runPostern, startProxy } from "../support/node/postern-cli.ts";
 import { ROOT } from "../support/node/project.ts";
 import { startWranglerDev, type WranglerDev } from "../support/node/wrangler-dev.ts";
 
@@ -195,6 +195,11 @@ describe("npm run postern", { timeout: TIMEOUT_MS }, () => {
     expect(await done("audit", "verify")).toMatch(
       /^Intact: \d+ rows in \d+ blocks; \d+ rows are not sealed yet\.$/m,
     );
+    const [, curl = ""] = /: curl (\S+)$/m.exec(await done("audit", "verify")) ?? [];
+    expect(curl).toBe(`${dev.address}/cdn-cgi/local/scheduled`);
+    expect((await fetch(curl)).status).toBe(200);
+    const sealed = await done("audit", "verify");
+    expect(sealed).toMatch(/; 0 rows are not sealed yet\.\nHash of the newest block: \w{64}\n$/);
   });
 
   it("tells the gateway of a restore", async () => {
@@ -242,6 +247,44 @@ describe("npm run postern", { timeout: TIMEOUT_MS }, () => {
     expect(own).toMatchObject({ status: 1, stderr: expect.stringContaining("a path of the gateway itself") });
   });
 
+  it("takes a username or an e-mail address for a user, but an id before them", async () => {
+    await done("users", "create", ...REALM, "--id", "n1", "--username", "Nora", "--email", "n@example.com");
+    await done("users", "create", ...REALM, "--id", "n2", "--username", "n1");
+    for (const name of ["n1", "nora", "N@example.com"]) {
+      expect(await json("users", "show", name, ...REALM)).toMatchObject({ id: "n1" });
+    }
+    const { id, user } = await json("keys", "create", ...REALM, "--user", "nora");
+    expect(user).toBe("n1");
+    expect((await json("keys", "list", ...REALM, "--user", "n@example.com")).items).toMatchObject([{ id }]);
+    expect(await done("users", "disable", "nora", ...REALM)).toMatch(/^status +disabled$/m);
+    expect(await done("users", "enable", "nora", ...REALM)).toMatch(/^status +active$/m);
+    expect(await done("revoke", "user", "nora", ...REALM, "--yes")).toBe("Revoked: user n1.\n");
+    expect((await json("keys", "show", id, ...REALM)).revoked).toBe(true);
+    const audit = await postern(["audit", "list", ...REALM, "--user", "nora"]);
+    expect(audit.stderr).toBe('"nora" is the user with the id n1\n');
+    expect(audit.stdout).toMatch(/user\.created .* user main\/n1 /);
+    for (const name of ["n2", "nora"]) await done("users", "delete", name, ...REALM, "--yes");
+    // Whom nobody knows by name may be somebody who is deleted: what was done to them is still told by their id.
+    expect(await done("audit", "list", ...REALM, "--user", "n1")).toContain("user.deleted");
+  });
+
+  it("sends no token that nobody chose to what is not a gateway", async () => {
+    const told: string[] = [];
+    const stranger = await startProxy(dev.address, (request, response) => {
+      told.push(`${request.url} ${request.headers.authorization}`);
+      response.writeHead(200, { "content-type": "application/json" });
+      response.end(JSON.stringify({ items: [], status: "up" }));
+      return true;
+    });
+    writeFileSync(join(scratch, ".dev.vars"), `ADMIN_TOKEN='${dev.adminToken}'\n`);
+    const args = ["realms", "list", "--state", scratch];
+    const { status, stderr } = await runPostern([...args, "--url", stranger.address]);
+    await stranger.close();
+    expect(status).toBe(3);
+    expect(stderr).toContain(`${stranger.address} answered 200, and not as a gateway does`);
+    expect(told).toEqual(["/_gateway/health undefined"]);
+  });
+
   it("takes the ADMIN_TOKEN of this machine for a gateway on it", async () => {
     writeFileSync(join(scratch, ".dev.vars"), `ADMIN_TOKEN='${dev.adminToken}'\n`);
     const { status } = await runPostern(["realms", "list", "--url", dev.address, "--state", scratch]);
@@ -272,8 +315,48 @@ describe("exit codes", { timeout: TIMEOUT_MS }, () => {
     expect(wrong).toMatchObject({ status: 1, stdout: "" });
     expect(wrong.stderr).toMatch(/^postern: The input is not valid \(input_invalid\)$/m);
     expect(wrong.stderr).toMatch(/^ {2}id: must be 1 to 128 letters/m);
-    expect(wrong.stderr).toMatch(/^ {2}email: must be an e-mail address$/m);
-    expect((await postern(["keys", "show", "key_none", ...REALM])).stderr).toContain("(resource_not_found)");
+    expect(wrong.stderr).toMatch(/^ {2}--email: must be an e-mail address$/m);
+  });
+
+  it.each([
+    ["--expires", ["--expires", "2020-01-01"], /^ {2}--expires: must be in the future/m],
+    ["--ip", ["--ip", "127.0.0.1", "--ip", "home"], /^ {2}--ip: must be an address or a CIDR block/m],
+    ["--scope", ["--scope", "a b"], /^ {2}--scope: must be visible ASCII/m],
+  ])("1: names the flag, and not the member it becomes: %s", async (_, flags, expected) => {
+    const { status, stderr } = await postern(["keys", "create", ...REALM, "--user", "7", ...flags]);
+    expect({ status, stderr }).toEqual({ status: 1, stderr: expect.stringMatching(expected) });
+  });
+
+  it.each([
+    [["keys", "show", "key_none"], 'API key "key_none"'],
+    [["keys", "disable", "key_none"], 'API key "key_none"'],
+    [["keys", "rotate", "key_none"], 'API key "key_none"'],
+    [["pats", "delete", "pat_none", "--yes"], 'PAT "pat_none"'],
+    [["revoke", "key", "key_none"], 'API key "key_none"'],
+    [["revoke", "session", "ses_none"], 'session "ses_none"'],
+    [["revoke", "user", "nobody", "--yes"], 'user "nobody"'],
+    [["sessions", "end", "ses_none"], 'session "ses_none"'],
+  ])("1: %j names what is not there, and the realm", async (args, what) => {
+    const { status, stderr } = await postern([...args, ...REALM]);
+    expect(status).toBe(1);
+    expect(stderr).toBe(
+      `postern: there is no ${what} in realm main: not any more, or it never was (resource_not_found)\n`,
+    );
+  });
+
+  it.each([
+    ["users", "show", "nobody"],
+    ["users", "disable", "nobody"],
+    ["users", "delete", "nobody", "--yes"],
+    ["keys", "create", "--user", "nobody"],
+    ["pats", "list", "--user", "nobody"],
+    ["sessions", "list", "--user", "nobody"],
+    ["sessions", "end", "--user", "nobody", "--all", "--yes"],
+  ])("1: a user whom nobody knows is named, with how to look: %s %s %s", async (...args) => {
+    const { status, stdout, stderr } = await postern([...args, ...REALM]);
+    expect({ status, stdout }).toEqual({ status: 1, stdout: "" });
+    expect(stderr).toContain('there is no user "nobody" in realm main');
+    expect(stderr).toContain("users list --realm main --search nobody");
   });
 
   it("1: a token that is not accepted, without showing it", async () => {
@@ -291,7 +374,7 @@ describe("exit codes", { timeout: TIMEOUT_MS }, () => {
     ["half a command", ["users"], "which one?"],
     ["a mistyped flag", ["users", "list", "--relam", "x"], "did you mean --realm?"],
     ["no realm", ["users", "list"], "--realm is needed"],
-    ["no id", ["users", "show", ...REALM], "ID is needed"],
+    ["no id", ["users", "show", ...REALM], "USER is needed"],
     ["too much", ["users", "show", "1", "2", ...REALM], '"2" is too much'],
     ["a time of none", ["keys", "create", ...REALM, "--user", "7", "--expires", "soon"], "--expires wants"],
     [
@@ -366,6 +449,19 @@ describe("exit codes", { timeout: TIMEOUT_MS }, () => {
     const { status, stdout, stderr } = await postern(args);
     expect({ status, stdout }).toEqual({ status: 1, stdout: "" });
     expect(stderr).toMatch(/^ {2}--realm: must be one of (main, gateway|gateway, main)$/m);
+  });
+
+  it("3: a gateway that is not configured, which no waiting mends", async () => {
+    const broken = await startProxy(dev.address, (_, response) => {
+      response.writeHead(503, { "content-type": "application/problem+json", "retry-after": "5" });
+      response.end(JSON.stringify({ code: "config_invalid", title: "The gateway is not configured" }));
+      return true;
+    });
+    const { status, stderr } = await postern(["realms", "list", "--url", broken.address]);
+    await broken.close();
+    expect(status).toBe(3);
+    expect(stderr).toMatch(/^postern: The gateway is not configured \(config_invalid\)\n/);
+    expect(stderr).toContain("npm run check");
   });
 
   it("3: nobody there, and nobody who is a gateway", async () => {
