@@ -467,7 +467,7 @@ describe("the list of users", () => {
       await addUser("3", { realm: "gateway", username: "alice", email: "alice@example.com" });
       const answer = await call("GET", `${MAIN}?account=${encodeURIComponent(account)}`);
       if (expected === null) return expect(fields(answer)).toEqual(["account"]);
-      expect((answer.body.items as { id: string }[]).map(({ id }) => id)).toEqual(expected);
+      expect(ids(answer)).toEqual(expected);
     });
 
     it("refuses an empty search", async () => {
