@@ -10,6 +10,7 @@ import {
   startGateway,
   writes,
 } from "../../support/worker/gateway.ts";
+import { signIn } from "../../support/worker/signed-in.ts";
 import {
   NOW_MS,
   NOW_SECONDS,
@@ -637,6 +638,18 @@ describe("beside a realm that knows some of them", () => {
     await addUser("7", { username: "alice" });
     expect((await call(await addPat("pat_1"))).status).toBe(200);
     expect((await call(await signDashboardToken())).status).toBe(200);
+    expect(asked).toEqual([]);
+  });
+
+  it("a token that was signed here is not, not even when its user is gone", async () => {
+    gateway = startGateway({ vars: { ...vars, GATEWAY, SITE_TEST: known }, origin });
+    await addUser("7", { username: "alice" });
+    const token = await signIn("7");
+    expect((await call(token)).status).toBe(200);
+    await DB.prepare("DELETE FROM sessions").run();
+    await DB.prepare("DELETE FROM users").run();
+    gateway = startGateway({ vars: { ...vars, GATEWAY, SITE_TEST: known }, origin });
+    expect((await call(token)).status).toBe(401);
     expect(asked).toEqual([]);
   });
 

@@ -1,5 +1,6 @@
 // What holds between the answer of an origin and what is known here: both young enough when the request goes on.
 import { describe, expect, it } from "vitest";
+import type { Origin } from "../../../../src/config/types.ts";
 import type { Runtime } from "../../../../src/context.ts";
 import { learn } from "../../../../src/pipeline/verify/introspect.ts";
 import type { Inquiry } from "../../../../src/presets/preset.ts";
@@ -19,14 +20,19 @@ function aLook({
   storeMs,
   originMs = 0,
   freshnessSeconds = 2,
+  origin = { kind: "url", url: new URL("https://origin.example") },
+  request = new Request("https://api.example/thing"),
 }: {
   readonly storeMs: readonly number[];
   readonly originMs?: number;
   readonly freshnessSeconds?: number;
+  readonly origin?: Origin;
+  readonly request?: Request;
 }) {
   let nowMs = 5_000_000;
   let questions = 0;
   let lookups = 0;
+  let sent = new Headers();
   const inquiry: Inquiry = {
     path: "/me",
     headers: { authorization: "Bearer x" },
@@ -50,24 +56,23 @@ function aLook({
     },
   };
   const forwarding = {
-    fetch: async () => {
+    fetch: async (_url: unknown, init?: RequestInit) => {
       questions += 1;
+      sent = new Headers(init?.headers);
       nowMs += originMs;
       return Response.json({});
     },
   };
-  const context = aRequestContext();
+  const context = aRequestContext({ request });
   const runtime = {
     config: { gateway: { clientAddressHeader: null, issuer: "https://auth.example" } },
     forwarding,
     signer: { sign: async () => "signed" },
   } as unknown as Runtime;
-  const match = aMatch(
-    { origin: { kind: "url", url: new URL("https://origin.example") } },
-    { freshnessSeconds },
-  );
+  const match = aMatch({ origin }, { freshnessSeconds });
   return {
     counts: () => ({ questions, lookups }),
+    sent: () => sent,
     run: () => learn(deps, inquiry, match, { ...context, runtime }, () => DEMAND),
   };
 }
@@ -107,5 +112,16 @@ describe("learn", () => {
     const { run, counts } = aLook({ storeMs: [1_900], freshnessSeconds: 0 });
     await run();
     expect(counts()).toEqual({ questions: 1, lookups: 1 });
+  });
+
+  it("marks a question to `self`, and asks nothing where one has come back", async () => {
+    const origin = { kind: "self" } as const;
+    const { run, sent } = aLook({ storeMs: [], origin });
+    await run();
+    expect(sent().get("x-postern-loop")).toBe("1");
+    const request = new Request("https://api.example/thing", { headers: { "x-postern-loop": "1" } });
+    const again = aLook({ storeMs: [], origin, request });
+    await expect(again.run()).rejects.toMatchObject({ code: "loop_detected" });
+    expect(again.counts()).toEqual({ questions: 0, lookups: 0 });
   });
 });
