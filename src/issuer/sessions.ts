@@ -30,8 +30,11 @@ export interface SignedIn {
 export const failureMayShow = (): Promise<unknown> => scheduler.wait(FAILURE_TAKES_MS);
 
 /**
+ * Somebody whom another system asked for a second factor (`two_factor` among the attributes) cannot sign in on any path:
+ * nobody asks for one here.
+ *
  * @param mayFail from `failureMayShow`
- * @throws Problem `sign_in_failed`, `rate_limited`, `sign_in_busy`
+ * @throws Problem `sign_in_failed`, `rate_limited`, `sign_in_busy`; `permission_denied` for want of a second factor
  */
 export async function signInByPassword(
   given: { readonly realm: Realm; readonly name: string; readonly password: string },
@@ -52,6 +55,10 @@ export async function signInByPassword(
   );
   const user = await services.directory.user(realm.name, account.userId);
   if (user === null) throw new Problem("sign_in_failed", "deleted meanwhile");
+  if (user.attributes.two_factor === true) {
+    const message = "Two-factor authentication is not available here";
+    throw new Problem("permission_denied", "two factors", { errors: [{ field: "", message }] });
+  }
   const verifiedHash = account.password.hash;
   return {
     realm,

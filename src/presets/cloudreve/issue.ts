@@ -36,10 +36,7 @@ async function prepare(call: AnswerCall): Promise<Response> {
   return succeed({ webauthn_enabled: false, password_enabled: account.password !== null }, call);
 }
 
-/**
- * `POST /api/v4/session/token`. Only who knows the password is told that the account is blocked or inactive. Somebody whom
- * Cloudreve would ask for a second factor cannot sign in here, where nobody asks for one.
- */
+/** `POST /api/v4/session/token`. Only who knows the password is told that the account is blocked or inactive. */
 async function login(call: AnswerCall): Promise<Response> {
   const { context, match } = call;
   const services = servicesOf(context);
@@ -53,10 +50,6 @@ async function login(call: AnswerCall): Promise<Response> {
   const { realm } = match.site;
   const signedIn = await signInByPassword({ realm, name: email, password }, mayFail, context, services);
   const { user, verifiedHash } = signedIn;
-  if (user.attributes.two_factor === true) {
-    const message = "Two-factor authentication is not available here";
-    throw new Problem("permission_denied", "two factors", { errors: [{ field: "", message }] });
-  }
   const id = crypto.randomUUID();
   const scopes = scopesOfRole(realm, user.role);
   await beginSession(signedIn, { id, kind: "token", digest: "", scopes }, context, services);

@@ -221,6 +221,17 @@ describe("the wire contract §1.5, POST token", () => {
     expect(await liveSessions()).toBe(0);
   });
 
+  it("nor at the gateway's own sign-in, which stands on the same host", async () => {
+    await writes.updateUser("main", "lpua", { attributes: { two_factor: true } }, nowSeconds());
+    for (const session of ["token", "cookie"]) {
+      const body = { email: EMAIL, password: PASSWORD, session };
+      const answer = await send("POST", "/_gateway/auth/login", body);
+      expect([session, answer.status]).toEqual([session, 403]);
+      expect(answer.headers.has("set-cookie")).toBe(false);
+    }
+    expect(await liveSessions()).toBe(0);
+  });
+
   it("takes a password that Cloudreve has digested, and keeps it as its own", async () => {
     const salt = "s".repeat(32);
     const digest = await crypto.subtle.digest("SHA-256", new TextEncoder().encode(`pa55${salt}`));
