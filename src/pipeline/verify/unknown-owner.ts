@@ -5,9 +5,13 @@ import type { Credential, Principal } from "../../types.ts";
 /** Of the digest. */
 const FINGERPRINT_LENGTH = 16;
 
-/** What the owner of such a credential goes by: no secret, and always the same. */
+/**
+ * What the owner of such a credential goes by: no secret, and always the same, in any case of its letters. An origin's
+ * database may find it in any (MySQL does, unless told otherwise): in other letters it would be another one to limits
+ * and revocations here.
+ */
 export function nameOfUnknownOwner({ kind, value }: Credential): string {
-  const digest = createHash("sha256").update(value, "utf8").digest("hex");
+  const digest = createHash("sha256").update(value.toLowerCase(), "utf8").digest("hex");
   return `${kind}:${digest.slice(0, FINGERPRINT_LENGTH)}`;
 }
 

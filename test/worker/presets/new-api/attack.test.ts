@@ -2,7 +2,7 @@
 // here has to be the only one that it can find.
 import { beforeEach, describe, expect, it } from "vitest";
 import { nameOfUnknownOwner } from "../../../../src/pipeline/verify/unknown-owner.ts";
-import { emptyStores, type Gateway, startGateway } from "../../../support/worker/gateway.ts";
+import { emptyStores, type Gateway, startGateway, writes } from "../../../support/worker/gateway.ts";
 import { addOwners, KEY, OTHER } from "./keys.ts";
 import { GENERATIONS, type Generation, varsOf } from "./sites.ts";
 
@@ -75,6 +75,16 @@ describe.each(GENERATIONS)("%s", (generation) => {
     await addOwners();
   });
 
+  /** In front of an origin to which every key is good. */
+  const startAsking = () =>
+    startGateway({
+      vars: varsOf(generation, { introspect: true, users: "none" }),
+      origin: ({ url }) =>
+        url.endsWith("/v1/models/introspection")
+          ? Response.json({ error: { code: "model_not_found", type: "invalid_request_error" } })
+          : new Response("from the origin"),
+    });
+
   /** `null`: refused. */
   const usedFor = async (path: string, headers: Record<string, string>) => {
     const { status } = await gateway.fetch(path, { headers });
@@ -110,13 +120,7 @@ describe.each(GENERATIONS)("%s", (generation) => {
     `key=${KEY}&k%65y=${OTHER}`,
     `key=${KEY}%20&key=${OTHER}`,
   ])("a second key in the query: %s (New API §3.2)", async (query) => {
-    // Nobody here knows the owners, so channels are the origin's business.
-    const known = () => Response.json({ error: { code: "model_not_found", type: "invalid_request_error" } });
-    gateway = startGateway({
-      vars: varsOf(generation, { introspect: true, users: "none" }),
-      origin: (request) =>
-        request.url.endsWith("/v1/models/introspection") ? known() : new Response("from the origin"),
-    });
+    gateway = startAsking(); // Nobody here knows the owners, so channels are the origin's business.
     for (const more of [{}, { authorization: KEY }, { "x-goog-api-key": KEY }]) {
       await gateway.fetch(`/v1beta/models/g?${query}`, { headers: more });
       const request = gateway.received.splice(0).find(({ url }) => url.includes("/v1beta/"));
@@ -125,5 +129,23 @@ describe.each(GENERATIONS)("%s", (generation) => {
       const names = OWNERS[key] === undefined ? [] : [nameOfUnknownOwner({ ...credential, value: key })];
       expect([more, ...names]).toEqual([more, ...names.map(() => subjectOf(request))]);
     }
+  });
+
+  it("a key in other letters, which an origin's database finds as well, is no other key to a revocation", async () => {
+    gateway = startAsking();
+    const statusOf = async (key: string) =>
+      (await gateway.fetch("/v1/models", { headers: { authorization: `Bearer ${key}` } })).status;
+    expect(await statusOf(KEY.toLowerCase())).toBe(200);
+    const subject = { kind: "subject", value: nameOfUnknownOwner({ ...credential, value: KEY }) } as const;
+    const now = Math.floor(Date.now() / 1_000);
+    await writes.revoke(
+      { realm: "main", ...subject, issuedBeforeSeconds: null, expiresAtSeconds: null },
+      now,
+    );
+    gateway = startAsking();
+    for (const key of [KEY, KEY.toLowerCase(), `sk-${KEY.slice(3).toUpperCase()}`, KEY.replace("B", "b")]) {
+      expect([key, await statusOf(key)]).toEqual([key, 401]);
+    }
+    expect(await statusOf(OTHER)).toBe(200);
   });
 });
