@@ -6,6 +6,8 @@ export const EXIT_CODES = {
   usage: 2,
   /** Nobody answers, or the gateway cannot work right now. */
   unreachable: 3,
+  /** By Ctrl-C, as shells have it: 128 and the signal. */
+  stopped: 130,
 } as const;
 
 /** The message is for the person who gave the command; it holds no secret. */

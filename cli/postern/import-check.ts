@@ -8,6 +8,7 @@ import {
   ImportRecord,
   secretFieldOf,
   secretOf,
+  secretProblem,
 } from "../../src/control/import-records.ts";
 import { parse } from "../../src/control/input.ts";
 import { hasTaggedShape } from "../../src/crypto/credential-format.ts";
@@ -18,6 +19,7 @@ import type { Source } from "./import-source.ts";
 export interface KnownRealm {
   readonly roles: readonly string[];
   readonly hasUntaggedKeys: boolean;
+  readonly apiKeyPrefix: string;
 }
 
 /** What is wrong: the first ones in words, all of them counted. */
@@ -57,11 +59,15 @@ export function createProblems(): Problems {
   };
 }
 
-/** @param onProgress gets 0 to 1 */
+/**
+ * @param putInForce what makes a changed configuration count: `deploy`
+ * @param onProgress gets 0 to 1
+ */
 export async function checkRecords(
   source: Source,
   realms: ReadonlyMap<string, KnownRealm>,
   problems: Problems,
+  putInForce: string,
   onProgress: (share: number) => void,
 ): Promise<Checked> {
   // The only things that grow with the number of records: names, and 16 bytes of each secret's digest.
@@ -90,11 +96,7 @@ export async function checkRecords(
       const key = accountKey(user[field]);
       if (typeof key === "string") twice(field, names, `${user.realm} ${field} ${key}`);
     }
-    const roles = realms.get(user.realm)?.roles ?? [];
-    if (!roles.includes(user.role)) {
-      errors.push({ field: "role", message: `must be a role of the realm: ${roles.join(", ")}` });
-    }
-    return errors;
+    return [...errors, ...roleErrors(user.role, realms.get(user.realm))];
   };
 
   const credentialErrors = (record: ImportedCredentialRecord, at: number): readonly InputError[] => {
@@ -107,13 +109,26 @@ export async function checkRecords(
     secrets.set(kind, known);
     const place = first(known, digest.toString("latin1", 0, 16), at);
     if (place !== null) return [{ field, message: `stands at ${place} too: leave one out` }];
-    if (realms.get(record.realm)?.hasUntaggedKeys) return [];
-    if (mayBeTagged(record.type, secret)) {
-      if (doubtful.length < MAX_DOUBTFUL) doubtful.push({ at, record });
-      return [];
-    }
-    const mend = `set untagged_keys = true in GATEWAY.realms.${record.realm}`;
-    return [{ field, message: `was not made by this gateway: ${mend}, and deploy` }];
+    const realm = realms.get(record.realm);
+    const errors = secretErrors(record.type, secret, field, record.realm, realm, putInForce);
+    const isDoubtful = errors.length === 0 && realm?.hasUntaggedKeys === false;
+    if (isDoubtful && doubtful.length < MAX_DOUBTFUL) doubtful.push({ at, record });
+    return errors;
+  };
+
+  /** Of a record that has not the right form: what else is wrong with it, so that all is mended in one round. */
+  const furtherErrors = (value: unknown, told: readonly InputError[]): readonly InputError[] => {
+    if (typeof value !== "object" || value === null) return [];
+    const { type, realm: name, role, key, token } = value as Readonly<Record<string, unknown>>;
+    const isFine = (field: string) => !told.some((error) => error.field === field);
+    if (typeof name !== "string" || !isFine("realm")) return [];
+    const realm = realms.get(name);
+    if (realm === undefined) return [unknownRealm(realms)];
+    if (type === "user") return typeof role === "string" && isFine("role") ? roleErrors(role, realm) : [];
+    const field = type === "pat" ? "token" : "key";
+    const secret = type === "pat" ? token : key;
+    if ((type !== "pat" && type !== "api_key") || typeof secret !== "string" || !isFine(field)) return [];
+    return secretErrors(type, secret, field, name, realm, putInForce);
   };
 
   for await (const { at, value, problem } of source.items()) {
@@ -125,16 +140,44 @@ export async function checkRecords(
     }
     const read = readRecord(value);
     if (!("type" in read)) {
-      problems.add(place, read);
+      problems.add(place, [...read, ...furtherErrors(value, read)]);
       continue;
     }
     if (!realms.has(read.realm)) {
-      problems.add(place, [{ field: "realm", message: `must be one of ${[...realms.keys()].join(", ")}` }]);
+      problems.add(place, [unknownRealm(realms)]);
       continue;
     }
     problems.add(place, read.type === "user" ? userErrors(read, at) : credentialErrors(read, at));
   }
   return { users: ids.size, credentials, doubtful, userNames: ids };
+}
+
+const unknownRealm = (realms: ReadonlyMap<string, KnownRealm>): InputError => ({
+  field: "realm",
+  message: `must be one of ${[...realms.keys()].join(", ")}`,
+});
+
+function roleErrors(role: string, realm: KnownRealm | undefined): readonly InputError[] {
+  const roles = realm?.roles ?? [];
+  if (roles.includes(role)) return [];
+  return [{ field: "role", message: `must be a role of the realm: ${roles.join(", ")}` }];
+}
+
+/** Whether it could be used at all, as far as that can be told here. */
+function secretErrors(
+  type: "api_key" | "pat",
+  secret: string | null,
+  field: string,
+  realmName: string,
+  realm: KnownRealm | undefined,
+  putInForce: string,
+): readonly InputError[] {
+  const prefix = realm?.apiKeyPrefix ?? "";
+  const problem = secret === null ? null : secretProblem(type, secret, prefix);
+  const errors = problem === null ? [] : [{ field, message: problem }];
+  if (realm?.hasUntaggedKeys || (problem === null && mayBeTagged(type, secret, prefix))) return errors;
+  const mend = `set untagged_keys = true in GATEWAY.realms.${realmName}, and ${putInForce}`;
+  return [...errors, { field, message: `was not made by this gateway: ${mend}` }];
 }
 
 function readRecord(value: unknown): ImportRecord | readonly InputError[] {
@@ -146,10 +189,10 @@ function readRecord(value: unknown): ImportRecord | readonly InputError[] {
   }
 }
 
-/** The length and alphabet of what the gateway makes, whatever its prefix is: only the gateway can tell more. */
-function mayBeTagged(kind: "api_key" | "pat", secret: string | null): boolean {
+/** The length and alphabet of what the gateway makes: only the gateway can tell more. */
+function mayBeTagged(kind: "api_key" | "pat", secret: string | null, prefix: string): boolean {
   if (secret === null) return false;
-  return hasTaggedShape(kind, kind === "pat" ? secret : secret.slice(-48));
+  return hasTaggedShape(kind, kind === "pat" ? secret : secret.slice(prefix.length));
 }
 
 const sha256 = (text: string) => createHash("sha256").update(text).digest();

@@ -38,8 +38,10 @@ interface ChunkAnswer {
 
 export interface SendOptions {
   readonly isDryRun: boolean;
-  /** @param done records */
+  /** @param done records that the gateway has answered for */
   onProgress(done: number): void;
+  /** Sends nothing more; what is on its way is waited for. */
+  readonly stopping?: AbortSignal;
   /** Overridden by tests. */
   readonly wait?: (ms: number) => Promise<unknown>;
 }
@@ -67,14 +69,19 @@ export async function askAboutDoubtful(
 /**
  * Sends what was checked. Whatever was sent before is known again, so that the same import can be run as often as need be.
  * In a dry run everything is asked about, and conflicts go to `problems`; otherwise the first refusal ends it.
- * @throws Failure where the gateway is not there any more, after several attempts
+ * @throws Failure where the gateway is not there any more, after several attempts, or it was stopped
  */
 export async function sendRecords(
   gateway: Gateway,
   source: Source,
   checked: Checked,
   problems: Problems,
-  { isDryRun, onProgress, wait = (ms) => sleep(ms) }: SendOptions,
+  {
+    isDryRun,
+    onProgress,
+    stopping,
+    wait = (ms) => sleep(ms, undefined, { ...(stopping && { signal: stopping }) }),
+  }: SendOptions,
 ): Promise<Sent> {
   const sent: Sent = { users: { added: 0, present: 0 }, credentials: { added: 0, present: 0 } };
   const inFlight = new Set<Promise<void>>();
@@ -84,7 +91,13 @@ export async function sendRecords(
   let failure: unknown = null;
 
   const sendChunk = async ({ records, places }: Chunk) => {
-    const answer = await askPatiently(gateway, isDryRun ? DRY_RUN : "admin/import", { records }, wait);
+    const answer = await askPatiently(
+      gateway,
+      isDryRun ? DRY_RUN : "admin/import",
+      { records },
+      wait,
+      stopping,
+    );
     if (answer.ok) {
       const { users, credentials, conflicts } = answer.body as ChunkAnswer;
       sent.users.added += users.added;
@@ -97,6 +110,7 @@ export async function sendRecords(
       const { errors } = answer.refusal;
       if (errors.length === 0) throw failureOf(answer.refusal);
       report({ records, places }, errors);
+      if (!isDryRun) return; // nothing of it was taken
     }
     done += records.length;
     onProgress(done);
@@ -135,7 +149,7 @@ export async function sendRecords(
     }
   };
 
-  const hasEnded = () => failure !== null || (!isDryRun && problems.count > 0);
+  const hasEnded = () => failure !== null || stopping?.aborted === true || (!isDryRun && problems.count > 0);
   const enqueue = async (chunk: Chunk) => {
     // What is not what was checked is not sent, as far as that can be seen.
     source.demandUnchanged();
@@ -170,6 +184,7 @@ export async function sendRecords(
     if (!hasEnded()) await enqueue(chunk);
     await Promise.all(inFlight);
   }
+  if (stopping?.aborted === true) throw new Failure("stopped", "stopped");
   if (failure !== null) throw failure;
   return sent;
 }
@@ -186,18 +201,19 @@ async function askPatiently(
   path: string,
   body: unknown,
   wait: (ms: number) => Promise<unknown>,
+  stopping?: AbortSignal,
 ): Promise<Answer> {
   for (let attempt = 1; ; attempt++) {
+    const isLast = () => attempt === MAX_ATTEMPTS || stopping?.aborted === true;
     const seconds = Math.min(LONGEST_WAIT_SECONDS, 2 ** (attempt - 1));
     try {
       const answer = await gateway.ask("POST", path, body);
       if (answer.ok || !isPassing(answer.refusal)) return answer;
-      if (attempt === MAX_ATTEMPTS) return answer;
+      if (isLast()) return answer;
       const asked = answer.refusal.retryAfterSeconds ?? seconds;
       await wait(1_000 * Math.min(LONGEST_WAIT_SECONDS, Math.max(asked, 1)));
     } catch (error) {
-      if (!(error instanceof Failure) || error.kind !== "unreachable" || attempt === MAX_ATTEMPTS)
-        throw error;
+      if (!(error instanceof Failure) || error.kind !== "unreachable" || isLast()) throw error;
       await wait(1_000 * seconds);
     }
   }

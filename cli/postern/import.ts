@@ -2,8 +2,8 @@
 import { resolve } from "node:path";
 import { openCloudreve } from "./cloudreve.ts";
 import { type Call, type Command, command, type Options } from "./command.ts";
-import { Failure, wrongUsage } from "./failure.ts";
-import type { Gateway } from "./gateway.ts";
+import { EXIT_CODES, Failure, wrongUsage } from "./failure.ts";
+import { type Gateway, isLoopback } from "./gateway.ts";
 import { checkRecords, createProblems, type KnownRealm, type Problems } from "./import-check.ts";
 import { askAboutDoubtful, sendRecords } from "./import-send.ts";
 import { createLineSource, type Source } from "./import-source.ts";
@@ -39,13 +39,15 @@ export const importCommand: Command = command({
     // npm runs scripts in the project's folder, whatever folder it was called from.
     const file = resolve(process.env.INIT_CWD ?? "", given);
     const source = await openSource(file, call.flags.from, call.flags.realm);
+    const stopping = new AbortController();
+    // What is on its way is waited for, so that what is said of it is true; the second time it is not.
     const onInterrupt = () => {
-      process.stderr.write("\npostern: stopped; the same command goes on where this one was\n");
-      process.exit(130);
+      if (stopping.signal.aborted) process.exit(EXIT_CODES.stopped);
+      stopping.abort();
     };
-    process.once("SIGINT", onInterrupt);
+    process.on("SIGINT", onInterrupt);
     try {
-      await importFrom(source, call.gateway(), call.flags["dry-run"], call.output);
+      await importFrom(source, call.gateway(), call.flags["dry-run"], call.output, stopping.signal);
     } finally {
       process.off("SIGINT", onInterrupt);
       source.close();
@@ -75,22 +77,36 @@ async function importFrom(
   gateway: Gateway,
   isDryRun: boolean,
   output: Call<Options>["output"],
+  stopping: AbortSignal,
 ): Promise<void> {
   const realms = await realmsOf(gateway);
   const problems = createProblems();
   const checking = createProgress("checking");
-  const checked = await checkRecords(source, realms, problems, (share) => checking.at(share, 1));
-  checking.end();
+  const putInForce = isLoopback(new URL(gateway.url)) ? "start it again" : "deploy";
+  const checked = await checkRecords(source, realms, problems, putInForce, (share) => {
+    if (stopping.aborted) throw new Failure("stopped", "stopped; nothing was written");
+    checking.at(share, 1);
+  }).finally(checking.end);
   source.demandUnchanged();
   if (problems.count === 0) await askAboutDoubtful(gateway, source, checked, problems);
   if (problems.count > 0) throw refused(problems, "Nothing was written");
 
   const total = checked.users + checked.credentials;
   const sending = createProgress(isDryRun ? "comparing" : "importing");
+  let acknowledged = 0;
   const sent = await sendRecords(gateway, source, checked, problems, {
     isDryRun,
-    onProgress: (done) => sending.at(done, total),
-  }).finally(sending.end);
+    stopping,
+    onProgress: (done) => {
+      acknowledged = done;
+      sending.at(done, total);
+    },
+  })
+    .catch((error: unknown) => {
+      if (!(error instanceof Failure)) throw error;
+      throw new Failure(error.kind, error.message, `  ${stand(acknowledged, total, isDryRun)}`);
+    })
+    .finally(sending.end);
   const left = source.leftOut();
   output.answer({ ...sent, dry_run: isDryRun, problems: problems.count }, () => [
     `Users:         ${words(sent.users, isDryRun)}`,
@@ -105,6 +121,14 @@ async function importFrom(
   }
 }
 
+/** How far an import came that did not end. */
+function stand(acknowledged: number, total: number, isDryRun: boolean): string {
+  const count = `${acknowledged.toLocaleString("en")} of ${total.toLocaleString("en")} records`;
+  return isDryRun
+    ? `${count} were compared; nothing was written`
+    : `the gateway has ${count}; the same command goes on where this one was`;
+}
+
 /** @throws Failure */
 async function realmsOf(gateway: Gateway): Promise<ReadonlyMap<string, KnownRealm>> {
   const answer = (await gateway.call("GET", "admin/realms")) as {
@@ -112,10 +136,14 @@ async function realmsOf(gateway: Gateway): Promise<ReadonlyMap<string, KnownReal
       readonly name: string;
       readonly roles: readonly string[];
       readonly untagged_keys: boolean;
+      readonly api_key_prefix: string;
     }[];
   };
   return new Map(
-    answer.items.map(({ name, roles, untagged_keys: hasUntaggedKeys }) => [name, { roles, hasUntaggedKeys }]),
+    answer.items.map(({ name, roles, untagged_keys: hasUntaggedKeys, api_key_prefix: apiKeyPrefix }) => [
+      name,
+      { roles, hasUntaggedKeys, apiKeyPrefix },
+    ]),
   );
 }
 

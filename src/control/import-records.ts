@@ -24,13 +24,16 @@ const MAX_BLOCKS = 100;
 const optional = <Schema extends v.GenericSchema>(schema: Schema) => v.nullish(schema, null);
 
 const Password = v.pipe(
-  v.strictObject({
-    scheme: v.picklist(
-      ["scrypt", "bcrypt", "cloudreve", "aspnet-identity"],
-      "must be scrypt, bcrypt, cloudreve or aspnet-identity",
-    ),
-    hash: v.pipe(v.string(), v.maxLength(1_024, "must be at most 1024 characters")),
-  }),
+  v.strictObject(
+    {
+      scheme: v.picklist(
+        ["scrypt", "bcrypt", "cloudreve", "aspnet-identity"],
+        "must be scrypt, bcrypt, cloudreve or aspnet-identity",
+      ),
+      hash: v.pipe(v.string(), v.maxLength(1_024, "must be at most 1024 characters")),
+    },
+    'must be an object with scheme and hash, like {"scheme":"bcrypt","hash":"…"}',
+  ),
   v.forward(
     v.rawCheck(({ dataset, addIssue }) => {
       if (!dataset.typed) return;
@@ -131,7 +134,9 @@ export const secretFieldOf = (record: ImportedCredentialRecord): "key" | "token"
 export function secretProblem(type: "api_key" | "pat", secret: string, keyPrefix: string): string | null {
   if (secret.split(".").length === 3) return "must not have two dots, or it would be read as a JWT";
   if (type === "api_key") {
-    if (!secret.startsWith(keyPrefix)) return `must begin with ${keyPrefix}, as keys do here`;
+    if (!secret.startsWith(keyPrefix)) {
+      return `must begin with ${keyPrefix}, as keys do here: set api_key_prefix in GATEWAY, or bring it as a pat with token`;
+    }
     return secret.length - keyPrefix.length > 256
       ? `must have at most 256 characters after ${keyPrefix}`
       : null;

@@ -155,12 +155,16 @@ async function credentialErrors(
   const secret = secretOf(record);
   const prefix = gateway.apiKeyPrefix;
   const problem = secret === null ? null : secretProblem(record.type, secret, prefix);
-  if (problem !== null) return [errorAt(at, field, problem)];
-  if (realm.untaggedKeys) return [];
+  const errors = problem === null ? [] : [errorAt(at, field, problem)];
+  if (realm.untaggedKeys) return errors;
   const body = record.type === "api_key" ? secret?.slice(prefix.length) : secret;
-  const isTagged = typeof body === "string" && (await hasValidTag(record.type, body, secrets.tagSecrets));
-  if (isTagged) return [];
+  const isTagged =
+    problem === null &&
+    typeof body === "string" &&
+    (await hasValidTag(record.type, body, secrets.tagSecrets));
+  if (isTagged) return errors;
   return [
+    ...errors,
     errorAt(
       at,
       field,

@@ -15,6 +15,8 @@ export const RealmSummary = v.strictObject({
   roles: Texts,
   sign_in: v.boolean(),
   untagged_keys: v.boolean(),
+  /** What every API key begins with, also one that is imported. */
+  api_key_prefix: Text,
 });
 
 export const User = v.strictObject({
@@ -61,16 +63,15 @@ export const Revocation = v.strictObject({
   expires_at: MaybeSeconds,
 });
 
-export const toRealm = ({
-  name,
-  roles,
-  signIn,
-  untaggedKeys,
-}: Realm): v.InferOutput<typeof RealmSummary> => ({
+export const toRealm = (
+  { name, roles, signIn, untaggedKeys }: Realm,
+  apiKeyPrefix: string,
+): v.InferOutput<typeof RealmSummary> => ({
   name,
   roles: [...roles],
   sign_in: signIn !== null,
   untagged_keys: untaggedKeys,
+  api_key_prefix: apiKeyPrefix,
 });
 
 export const toUser = (user: UserView): v.InferOutput<typeof User> => ({

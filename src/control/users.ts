@@ -66,7 +66,8 @@ export const userEndpoints: readonly Endpoint[] = [
         .sort((a, b) => (a.name < b.name ? -1 : 1))
         .filter(({ name }) => name > (query.cursor ?? ""));
       const nextCursor = realms.length > limit ? (realms[limit - 1]?.name ?? null) : null;
-      return toList({ items: realms.slice(0, limit), nextCursor }, toRealm);
+      const { apiKeyPrefix } = services.config.gateway;
+      return toList({ items: realms.slice(0, limit), nextCursor }, (realm) => toRealm(realm, apiKeyPrefix));
     },
   }),
   endpoint({

@@ -1,6 +1,7 @@
 // `npm run postern -- import` against a gateway under `wrangler dev`: bad files, other systems' databases, interruptions.
 import { createHash, randomBytes } from "node:crypto";
 import { appendFileSync, mkdtempSync, rmSync, statSync, utimesSync, writeFileSync } from "node:fs";
+import type { ServerResponse } from "node:http";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { DatabaseSync } from "node:sqlite";
@@ -26,13 +27,23 @@ const VARS = {
   GATEWAY: {
     issuer: "https://auth.example",
     environment: "development",
-    realms: { llm: UNTAGGED, files: {}, again: UNTAGGED, killed: UNTAGGED, flaky: UNTAGGED },
+    realms: {
+      llm: UNTAGGED,
+      files: {},
+      again: UNTAGGED,
+      killed: UNTAGGED,
+      flaky: UNTAGGED,
+      halted: UNTAGGED,
+      failed: UNTAGGED,
+    },
   },
   SITE_LLM: site("llm"),
   SITE_FILES: site("files"),
   SITE_AGAIN: site("again"),
   SITE_KILLED: site("killed"),
   SITE_FLAKY: site("flaky"),
+  SITE_HALTED: site("halted"),
+  SITE_FAILED: site("failed"),
 };
 
 beforeAll(async () => {
@@ -157,6 +168,35 @@ describe("a file of JSON lines", { timeout: TIMEOUT_MS }, () => {
     expect(await shown("llm")).toEqual([[], [], []]);
   });
 
+  it("tells all that is wrong with a line in one round, and the mend that fits this machine", async () => {
+    const file = fileOf([
+      user("files", "1", { role: "boss", password: "hunter2" }),
+      key("files", "1", "my-own-key-0123456789", { scopes: "chat" }),
+      { type: "pat", realm: "files", user: "1", token: KEY },
+      key("llm", "1", "my-own-key-0123456789"),
+      user("mll", "2", { email: "none" }),
+    ]);
+    const { status, stderr } = await postern(["import", file]);
+    expect(status).toBe(1);
+    const prefix =
+      "must begin with sk-, as keys do here: set api_key_prefix in GATEWAY, or bring it as a pat with token";
+    const untagged =
+      "was not made by this gateway: set untagged_keys = true in GATEWAY.realms.files, and start it again";
+    expect(stderr.split("\n").slice(1, -2)).toEqual([
+      '  line 1: password must be an object with scheme and hash, like {"scheme":"bcrypt","hash":"…"}',
+      "  line 1: role must be a role of the realm: public, user, admin, root",
+      expect.stringMatching(/^ {2}line 2: scopes must be /),
+      `  line 2: key ${prefix}`,
+      `  line 2: key ${untagged}`,
+      "  line 3: token must not begin with sk-, or it would be read as an API key",
+      `  line 3: token ${untagged}`,
+      `  line 4: key ${prefix}`,
+      "  line 5: email must be an e-mail address",
+      expect.stringMatching(/^ {2}line 5: realm must be one of /),
+    ]);
+    expect(stderr).not.toMatch(/hunter2|my-own-key/);
+  });
+
   it("is refused for keys of another gateway that look like ours, before anything is written", async () => {
     const file = fileOf([user("files", "1"), key("files", "1", KEY)]);
     const { status, stderr } = await postern(["import", file]);
@@ -252,9 +292,9 @@ describe("a file of JSON lines", { timeout: TIMEOUT_MS }, () => {
   it("that changes between the two readings is not sent any further", async () => {
     const file = fileOf(people("killed", 10, 1));
     const source = createLineSource(file);
-    const realms = new Map([["killed", { roles: ["user"], hasUntaggedKeys: true }]]);
+    const realms = new Map([["killed", { roles: ["user"], hasUntaggedKeys: true, apiKeyPrefix: "sk-" }]]);
     const problems = createProblems();
-    await checkRecords(source, realms, problems, () => {});
+    await checkRecords(source, realms, problems, "deploy", () => {});
     expect(problems.count).toBe(0);
     source.demandUnchanged();
     const { atimeMs, mtimeMs } = statSync(file);
@@ -295,6 +335,53 @@ describe("a file of JSON lines", { timeout: TIMEOUT_MS }, () => {
     expect(count.present + credentials.present).toBeGreaterThan(0);
     const [all = [], keys = []] = (await shown("killed")) as unknown[][];
     expect([all.length, keys.length]).toEqual([1_500, 3_000]);
+  });
+
+  it("that is stopped by Ctrl-C says how much the gateway has, and the same command goes on", async () => {
+    const file = fileOf(people("halted", 2_000, 2));
+    const interrupt = new AbortController();
+    const proxy = await startProxy(dev.address, (_request, _response, number) => {
+      if (number === 4) interrupt.abort();
+      return false;
+    });
+    const stopped = await postern(["import", file], { interrupt: interrupt.signal }, proxy.address);
+    await proxy.close();
+    expect(stopped).toMatchObject({ status: 130, stdout: "" });
+    const [, count = ""] =
+      /^postern: stopped\n {2}the gateway has ([\d,]+) of 6,000 records; the same command goes on/.exec(
+        stopped.stderr,
+      ) ?? [];
+    const [users = [], keys = []] = (await shown("halted")) as unknown[][];
+    expect(Number(count.replace(",", ""))).toBe(users.length + keys.length);
+    expect(users.length).toBeGreaterThan(0);
+    expect(keys.length).toBeLessThan(4_000);
+    const { status, stdout } = await postern(["import", file, "--json"]);
+    expect(status).toBe(0);
+    const { users: people_, credentials } = JSON.parse(stdout);
+    expect(people_.present + credentials.present).toBe(users.length + keys.length);
+    expect(people_.added + people_.present + credentials.added + credentials.present).toBe(6_000);
+  });
+
+  it("whose gateway stops halfway says how much it has, and in a dry run that nothing was written", async () => {
+    const file = fileOf(people("failed", 2_000, 1));
+    const fails = (_request: unknown, response: ServerResponse, number: number) => {
+      if (number < 4) return false;
+      response.writeHead(500, { "content-type": "application/json" });
+      response.end(JSON.stringify({ code: "internal", title: "The gateway failed" }));
+      return true;
+    };
+    const ended = async (...flags: readonly string[]) => {
+      const proxy = await startProxy(dev.address, fails);
+      const { status, stderr } = await postern(["import", file, ...flags], {}, proxy.address);
+      await proxy.close();
+      expect(status).toBe(3);
+      return stderr;
+    };
+    expect(await ended("--dry-run")).toMatch(/of 4,000 records were compared; nothing was written\n$/);
+    expect(await shown("failed")).toEqual([[], [], []]);
+    const [, count = ""] = /the gateway has ([\d,]+) of 4,000 records; /.exec(await ended()) ?? [];
+    const [users = [], keys = []] = (await shown("failed")) as unknown[][];
+    expect(Number(count.replace(",", ""))).toBe(users.length + keys.length);
   });
 
   it("outlasts an outage, a limit and a lost answer", async () => {

@@ -20,17 +20,20 @@ export interface RunOptions {
   readonly input?: string;
   /** Ends it with SIGKILL. */
   readonly signal?: AbortSignal;
+  /** Ctrl-C. */
+  readonly interrupt?: AbortSignal;
 }
 
 export function runPostern(
   args: readonly string[],
-  { environment = {}, input = "", signal }: RunOptions = {},
+  { environment = {}, input = "", signal, interrupt }: RunOptions = {},
 ): Promise<Finished> {
   const { POSTERN_URL: _url, POSTERN_TOKEN: _token, ...own } = process.env;
   const child = spawn(process.execPath, ["--disable-warning=ExperimentalWarning", SCRIPT, ...args], {
     env: { ...own, ...environment },
   });
   signal?.addEventListener("abort", () => child.kill("SIGKILL"), { once: true });
+  interrupt?.addEventListener("abort", () => child.kill("SIGINT"), { once: true });
   let stdout = "";
   let stderr = "";
   child.stdout.setEncoding("utf8").on("data", (text: string) => (stdout += text));

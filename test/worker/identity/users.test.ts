@@ -482,8 +482,8 @@ describe("realms", () => {
     const roles = ["public", "user", "admin", "root"];
     expect(all.body).toEqual({
       items: [
-        { name: "gateway", roles, sign_in: true, untagged_keys: false },
-        { name: "main", roles, sign_in: true, untagged_keys: false },
+        { name: "gateway", roles, sign_in: true, untagged_keys: false, api_key_prefix: "sk-" },
+        { name: "main", roles, sign_in: true, untagged_keys: false, api_key_prefix: "sk-" },
       ],
       next_cursor: null,
     });
