@@ -46,7 +46,8 @@ export const auditEndpoints: readonly Endpoint[] = [
     method: "GET",
     path: "/admin/audit",
     id: "listAudit",
-    summary: "Read the audit log, newest first; realm and user are of the actor or the target",
+    summary:
+      "Read the audit log, newest first; realm and user are of the actor or the target, or user the owner of the key, PAT or session",
     access: ADMIN_READS,
     query: v.strictObject({
       ...PAGE_MEMBERS,

@@ -126,7 +126,7 @@ export async function patchCredential(
     if (input.expires_at !== undefined) demandEnd(input.expires_at, found, nowSeconds);
     expected = { ...found, owner };
   }
-  const entry = work.audit("credential.updated", targetOf(found), { fields });
+  const entry = work.audit("credential.updated", targetOf(found), { user: found.userId, fields });
   if (!(await services.writes.audited(entry).updateCredential(id, patch, nowSeconds, expected))) {
     throw await lost(work, kind, id);
   }
@@ -143,7 +143,9 @@ export async function deleteCredential(
   const { context, services } = work;
   const found = await findCredential(work, reach, kind, id);
   await reach.demandOwner(found.userId);
-  const writes = services.writes.audited(work.audit("credential.deleted", targetOf(found)));
+  const writes = services.writes.audited(
+    work.audit("credential.deleted", targetOf(found), { user: found.userId }),
+  );
   if (!(await writes.updateCredential(id, { status: "deleted" }, context.nowSeconds))) throw notFound(kind);
   return null;
 }
@@ -174,7 +176,7 @@ export async function rotateCredential(
       : nowSeconds + Math.max(1, old.expiresAtSeconds - old.createdAtSeconds);
   const { realm, userId } = old;
   const next = { ...minted, kind, realm, userId, createdAtSeconds: nowSeconds, expiresAtSeconds };
-  const details = { replaced_by: minted.id, grace_seconds: graceSeconds };
+  const details = { user: userId, replaced_by: minted.id, grace_seconds: graceSeconds };
   const createdAtSeconds = await services.writes
     .audited(work.audit("credential.rotated", targetOf(old), details))
     .rotateCredential(id, next, nowSeconds + graceSeconds, MAX_LIVE, { ...old, owner });

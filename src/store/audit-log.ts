@@ -13,8 +13,9 @@ export interface AuditView extends AuditEntry {
 }
 
 export interface AuditFilter {
-  /** Of the actor or the target, like the user. */
+  /** Of the actor or the target. */
   readonly realm: string | null;
+  /** Who did it, whom it was done to, or whose key, PAT or session it was done to. */
   readonly userId: string | null;
   readonly targetId: string | null;
   readonly action: string | null;
@@ -60,7 +61,12 @@ function concerns(realm: string | null, userId: string | null): Sql {
     AND ${userId === null ? ALWAYS : sql`actor_kind = 'user' AND actor_id = ${userId}`}`;
   const isTarget = sql`${realm === null ? ALWAYS : sql`target_realm = ${realm}`}
     AND ${userId === null ? ALWAYS : sql`target_kind = 'user' AND target_id = ${userId}`}`;
-  return sql`(${isActor} OR ${isTarget})`;
+  if (userId === null) return sql`(${isActor} OR ${isTarget})`;
+  // As `audit_by_owner` has it, word for word.
+  const isOwner = sql`${realm === null ? ALWAYS : sql`target_realm = ${realm}`}
+    AND target_kind IN ('api_key', 'pat', 'session')
+    AND (CASE WHEN json_valid(details) THEN json_extract(details, '$.user') END) = ${userId}`;
+  return sql`((${isActor}) OR (${isTarget}) OR (${isOwner}))`;
 }
 
 /** The `seq` of the last entry that was shown, in decimal. */

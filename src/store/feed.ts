@@ -21,12 +21,12 @@ export const NEWEST_SEQ = sql`(SELECT seq FROM sqlite_sequence WHERE name = 'cha
 /**
  * Appends to the audit log, on a condition. Directly after another statement, `changes() > 0` asks whether that one did
  * anything.
- * @param realm of the target, where only the database knows it
+ * @param known of the entry, where only the database knows it
  */
 export const record = (
   entry: AuditEntry,
   condition: Sql = sql`changes() > 0`,
-  realm: Sql | string = entry.target.realm,
+  known: { readonly targetRealm?: Sql; readonly details?: Sql } = {},
 ) => {
   const { actor, target } = entry;
   const user = actor.kind === "user" ? actor : null;
@@ -38,11 +38,11 @@ export const record = (
     actorId: user?.id,
     actorCredential: user?.credentialId,
     targetKind: target.kind,
-    targetRealm: realm,
+    targetRealm: known.targetRealm ?? target.realm,
     targetId: target.id,
     address: entry.address,
     requestId: entry.requestId,
-    details: entry.details,
+    details: known.details ?? entry.details,
   };
   return insert("audit", AUDIT_COLUMNS, row, condition);
 };

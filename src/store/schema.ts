@@ -234,6 +234,14 @@ export const audit = sqliteTable(
   (table) => [
     index("audit_by_target").on(table.targetRealm, table.targetId, table.seq),
     index("audit_by_actor").on(table.actorRealm, table.actorId, table.seq),
+    // Whose key, PAT or session it was; also where somebody spoilt the details of a row.
+    index("audit_by_owner")
+      .on(
+        table.targetRealm,
+        sql`(CASE WHEN json_valid(details) THEN json_extract(details, '$.user') END)`,
+        table.seq,
+      )
+      .where(sql`target_kind IN ('api_key', 'pat', 'session')`),
     check("audit_actor_kind", sql`actor_kind IN ('admin_token', 'user', 'anonymous', 'system')`),
   ],
 );

@@ -58,7 +58,7 @@ export interface SessionChains {
    * grace, with an entry in the audit log; anything else ends the session, denies the access tokens that name it until
    * `denyUntilSeconds`, and is audited. Does not check the token's HMAC.
    *
-   * @param audit the entry for an action on this session; its realm is filled in here, where the row is known
+   * @param audit the entry for an action on this session; its realm and owner are filled in here, where the row is known
    */
   advance(
     presented: PresentedRefresh,
@@ -151,10 +151,14 @@ export function createSessionChains(database: D1Database): SessionChains {
       const isAny = (condition: Sql) => sql`EXISTS (SELECT 1 FROM sessions WHERE ${condition})`;
       const repeated = sql`sessions.id = ${sessionId} AND ${isAlive} AND ${isRepeated}`;
       const reused = sql`sessions.id = ${sessionId} AND ${isAlive} AND NOT (${isCurrent}) AND NOT (${isRepeated})`;
-      // Which realm it is only the row knows; the log's entries are written by SQL that reads it there.
-      const realm = sql`(SELECT realm FROM sessions WHERE id = ${sessionId})`;
-      const entryFor = (action: "session.refresh_repeated" | "session.refresh_reused", condition: Sql) =>
-        record(audit(action), condition, realm);
+      // Which realm it is, and whose, only the row knows; the log's entries are written by SQL that reads it there.
+      const targetRealm = sql`(SELECT realm FROM sessions WHERE id = ${sessionId})`;
+      const owner = sql`(SELECT user_id FROM sessions WHERE id = ${sessionId})`;
+      const entryFor = (action: "session.refresh_repeated" | "session.refresh_reused", condition: Sql) => {
+        const entry = audit(action);
+        const details = sql`json_set(${entry.details}, '$.user', ${owner})`;
+        return record(entry, condition, { targetRealm, details });
+      };
 
       const [before] = await runBatch(database, [
         read(presented, nowSeconds, graceSeconds),

@@ -448,6 +448,81 @@ describe("GET admin/audit", () => {
     expect(await seqs(query)).toEqual(expected);
   });
 
+  describe("of a user", () => {
+    const owned = (kind: "api_key" | "pat" | "session", user: unknown, realm = "main") =>
+      log.append(
+        entry("", {
+          actor: { kind: "admin_token" },
+          action: "credential.updated",
+          target: { kind, realm, id: `${kind}_1` },
+          details: { user },
+        }),
+      );
+
+    it("has what was done to their keys, PATs and sessions by others, and nothing of anybody else", async () => {
+      for (const kind of ["api_key", "pat", "session"] as const) await owned(kind, "ben");
+      await owned("api_key", "bend");
+      await owned("api_key", "ben", "other");
+      await owned("api_key", ["ben"]);
+      // Of what a user is not the owner, however it is said.
+      await log.append(entry("x", { details: { user: "ben" } }));
+      await log.append(
+        entry("x", { target: { kind: "token", realm: "main", id: "j" }, details: { user: "ben" } }),
+      );
+      expect(await seqs("realm=main&user=ben")).toEqual([7, 6, 5]);
+      expect(await seqs("user=ben")).toEqual([9, 7, 6, 5]);
+      expect(await seqs("realm=other&user=ben")).toEqual([9]);
+    });
+
+    it("stands among rows whose details somebody spoilt", async () => {
+      await owned("api_key", "ben");
+      await run("UPDATE audit SET details = '{' WHERE seq < 5");
+      await run("UPDATE audit SET target_kind = 'pat' WHERE seq < 5");
+      expect(await seqs("realm=main&user=ben")).toEqual([5]);
+    });
+
+    it("has everything that an administrator does to a key, in its order", async () => {
+      await addUser("ben");
+      const keys = "admin/realms/main/keys";
+      const { body } = await api(gateway, "POST", keys, { user: "ben" });
+      const { id } = body as { id: string };
+      await api(gateway, "PATCH", `${keys}/${id}`, { status: "disabled" });
+      await api(gateway, "PATCH", `${keys}/${id}`, { status: "active" });
+      const next = (await api(gateway, "POST", `${keys}/${id}/rotate`, {})).body as { id: string };
+      await api(gateway, "DELETE", `${keys}/${id}`);
+      await api(gateway, "POST", "admin/realms/main/revocations", { kind: "key", id: next.id });
+      const { items } = await list("realm=main&user=ben");
+      expect(items.map(({ action }) => action)).toEqual([
+        ...["credential.deleted", "credential.deleted", "credential.rotated"],
+        ...["credential.updated", "credential.updated", "credential.created"],
+      ]);
+    });
+
+    it("is found through indexes, however long the log is", async () => {
+      const statements: string[] = [];
+      const watching = {
+        prepare: (text: string) => {
+          statements.push(text);
+          return DB.prepare(text);
+        },
+        batch: (all: D1PreparedStatement[]) => DB.batch(all),
+      } as unknown as D1Database;
+      const filter = { userId: "ben", targetId: null, action: null, sinceSeconds: null };
+      await createAuditLog(watching, [NEW]).entries(
+        { ...filter, realm: "main" },
+        { limit: 50, cursor: null },
+      );
+      const { results } = await DB.prepare(`EXPLAIN QUERY PLAN ${statements[0]}`)
+        .bind(...["main", "ben", "main", "ben", "main", "ben", 51])
+        .all<{ detail: string }>();
+      const plan = results.map(({ detail }) => detail).join("\n");
+      for (const index of ["audit_by_actor", "audit_by_target", "audit_by_owner"]) {
+        expect(plan).toMatch(new RegExp(`SEARCH audit USING INDEX ${index} \\(.+=\\? AND .+=\\?\\)`));
+      }
+      expect(plan).not.toContain("SCAN");
+    });
+  });
+
   it("pages through all of it, and does not repeat or lose an entry while others are written", async () => {
     const seen: number[] = [];
     let cursor = "";

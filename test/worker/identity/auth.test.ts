@@ -380,6 +380,10 @@ describe("refreshing", () => {
       action: "session.refresh_reused",
       target_id: first.refresh_token.split(".")[0],
     });
+    // Whose session it was only the row knew: it is among what was done to its user.
+    const path = "admin/audit?realm=main&user=7&action=session.refresh_reused";
+    const { items } = (await api(gateway, "GET", path)).body as { items: unknown[] };
+    expect(items).toMatchObject([{ actor: { kind: "anonymous" }, details: { user: "7" } }]);
   });
 
   it("costs no look-up for what the gateway did not make: every truncation and every changed character", async () => {
