@@ -4,6 +4,7 @@ import type { RequestContext } from "../context.ts";
 import { createCompactSigner, type PublishedJwk } from "../crypto/context-signer.ts";
 import { createBoundedMap } from "../records/bounded-map.ts";
 import type { Principal } from "../types.ts";
+import { hasContent } from "./cors.ts";
 import { removeCredentials } from "./credential.ts";
 import { type ProtectedHeaders, protectedHeaders, stripProtectedHeaders } from "./protected-headers.ts";
 import type { Match } from "./route.ts";
@@ -111,7 +112,13 @@ export async function attachUserContext(
     site.userContext.header,
     await signContext(principal, method, match.forwardPath, match, context),
   );
-  return { url: originUrl(match, context, match.forwardPath + search), method, headers, body: request.body };
+  return {
+    url: originUrl(match, context, match.forwardPath + search),
+    method,
+    headers,
+    // What a preflight was let through without is not sent either, whatever its framing says besides.
+    body: method === "OPTIONS" && !hasContent(request) ? null : request.body,
+  };
 }
 
 /** A path of the origin. Behind `service:`, `self` and `echo` it is on the host that the client asked for. */

@@ -166,6 +166,38 @@ describe("requirement 7: cookies in several lines, which the platform joins by c
   });
 });
 
+describe("a browser's preflight, on a site without cors", () => {
+  const asked = {
+    origin: "https://app.example",
+    "access-control-request-method": "PUT",
+    "access-control-request-headers": "authorization",
+  };
+
+  it.each(["/things/1", "/reports/1", "/admin/x", "/maybe/x"])(
+    "goes to the origin as nobody's: %s",
+    async (path) => {
+      const answer = await ask(path, { method: "OPTIONS", headers: asked });
+      expect(answer.status).toBe(200);
+      const { method, body, claims } = JSON.parse(answer.body.toString()) as WhoAsked;
+      expect([method, body, claims.anonymous]).toEqual(["OPTIONS", "", true]);
+    },
+  );
+
+  it.each<[string, Sending]>([
+    ["a body", { body: "x", headers: { "content-length": "1" } }],
+    ["a body in chunks", { body: "x", headers: { "transfer-encoding": "chunked" } }],
+    ["a key", { headers: { authorization: "Bearer sk-x" } }],
+  ])("is a request like others with %s", async (_, { body, headers }) => {
+    const count = site.origin.count();
+    const answer = await ask("/things/1", {
+      method: "OPTIONS",
+      headers: { ...asked, ...headers },
+      ...(body !== undefined && { body }),
+    });
+    expect([answer.status, site.origin.count()]).toEqual([401, count]);
+  });
+});
+
 describe("what is refused never reaches the origin", () => {
   it.each<[string, Credentials, string]>([
     ["nothing", AS_NOBODY, "credential_missing"],

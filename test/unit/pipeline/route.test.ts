@@ -420,6 +420,16 @@ describe("preflights", () => {
   });
 
   it.each([
+    ["0", "none"],
+    ["00", "required"],
+    ["1", "required"],
+    ["0, 1", "required"],
+  ])("whose body is declared to be of length %s are for auth = %s", (length, auth) => {
+    const request = { ...asking("PUT", { "content-length": length }), body: {} } as Request;
+    expect(match(aConfig([aSite([row("/a")])]), request).route.auth).toBe(auth);
+  });
+
+  it.each([
     ["no Origin", { "access-control-request-method": "PUT" }],
     ["no method asked for", { origin: "https://app.example" }],
   ])("need both headers: %s", (_name, headers) => {

@@ -323,6 +323,17 @@ describe("attachUserContext: the origin's URL (requirement 4)", () => {
     expect(await new Response(upstream.body).text()).toBe("hello");
   });
 
+  it.each([
+    ["OPTIONS", "0", null],
+    ["OPTIONS", "5", "hello"],
+    ["POST", "0", "hello"],
+  ])("of %s, declared to be %s long, sends %s", async (method, length, sent) => {
+    const headers = { "content-length": length };
+    const request = new Request("https://files.example/x", { method, headers, body: "hello" });
+    const { body } = await attach(siteWith(), null, request);
+    expect(body === null ? null : await new Response(body).text()).toBe(sent);
+  });
+
   it("takes a credential out of the query where a site reads it there, and keeps the body then, too", async () => {
     const site = siteWith({}, { credentials: someRules({ query: ["key"] }) });
     const request = new Request("https://files.example/x?a=1&key=sk-secret&b=2", {
