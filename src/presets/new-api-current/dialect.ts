@@ -12,7 +12,7 @@ const NOT_ACCEPTED = "AUTH_UNAUTHORIZED";
 export const dialect: Dialect = (problem, facts) => {
   if (problem.code === "route_not_found") return saidAboutNothing(problem, facts);
   const route = facts.trace.matched?.route ?? null;
-  if (route !== null && isKeyRoute(route)) return saidAboutKey(problem, facts, route);
+  if (route !== null && isKeyRoute(route, facts.arrival)) return saidAboutKey(problem, facts, route);
   const answer = route?.answer ?? null;
   if (answer === "new-api-current.login" || answer === "new-api.token") return atSignIn(problem, facts);
   const isRenewal = answer === "new-api-current.refresh" || answer === "new-api-current.logout";

@@ -6,6 +6,7 @@ import {
   isKeyRoute,
   KEY_PLACES,
   type KeyReading,
+  mayTakeKeys,
   readKey,
   withSubprotocols,
 } from "../new-api/keys.ts";
@@ -15,13 +16,15 @@ import { isDashboardJwt } from "./jwt.ts";
 
 /** Subprotocols without a key stay what they are, as in its newest releases, unless one is a key all the same. */
 const KEY_READING: KeyReading = { takesAnySubprotocol: false, takesGoogleKeysAtModels: true };
-const MANAGEMENT: readonly Place[] = [AUTHORIZATION, { in: "cookie", name: REFRESH_COOKIE }];
+const REFRESH: Place = { in: "cookie", name: REFRESH_COOKIE };
+const MANAGEMENT: readonly Place[] = [AUTHORIZATION, REFRESH];
+const WITH_KEYS: readonly Place[] = [...KEY_PLACES, REFRESH];
 
 export const places = (arrival: Arrival, route: Route): readonly Place[] =>
-  isKeyRoute(route) ? withSubprotocols(arrival, KEY_PLACES) : MANAGEMENT;
+  mayTakeKeys(route, arrival) ? withSubprotocols(arrival, WITH_KEYS) : MANAGEMENT;
 
 export function read(arrival: Arrival, route: Route): Presented | null {
-  if (!isKeyRoute(route)) return readWord(arrival, route);
+  if (!isKeyRoute(route, arrival)) return readWord(arrival, route);
   if (route.accept.includes("jwt")) {
     const token = readWord(arrival, route);
     if (token?.credential.kind === "jwt") return token;

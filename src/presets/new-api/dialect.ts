@@ -23,7 +23,7 @@ const BY_REASON: Partial<Readonly<Record<RejectReason, Refusal>>> = {
 export const dialect: Dialect = (problem, facts) => {
   if (problem.code === "route_not_found") return saidAboutNothing(problem, facts);
   const route = facts.trace.matched?.route ?? null;
-  if (route !== null && isKeyRoute(route)) return saidAboutKey(problem, facts, route);
+  if (route !== null && isKeyRoute(route, facts.arrival)) return saidAboutKey(problem, facts, route);
   if (problem.status === 429) return SAID_NOTHING;
   const refusal = route?.answer === "new-api.login" ? atSignIn(problem) : atGate(problem, facts);
   const [status, word] = refusal ?? [problem.status, null];

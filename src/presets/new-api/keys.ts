@@ -46,9 +46,18 @@ export interface KeyReading {
   readonly takesGoogleKeysAtModels: boolean;
 }
 
+/** Where the system looks for people alone. */
+const MANAGEMENT_PATH = /^\/(?:api(?!\/(?:usage|log)\/token)|pg)(?:\/|$)/;
+/** Where it looks for keys, whatever a row of the site's own takes. */
+const RELAY_PATH = /^\/(?:v1|v1beta|(?:[^/]+\/)?mj|suno|kling|jimeng|dashboard\/billing)(?:\/|$)/;
+
 /** Keys only, or keys where nobody is signed in. */
-export const isKeyRoute = ({ accept }: Route): boolean =>
-  accept.includes("api_key") && !accept.includes("pat");
+export const isKeyRoute = ({ accept }: Route, { path }: Pick<Arrival, "path">): boolean =>
+  accept.includes("api_key") && (!accept.includes("pat") || RELAY_PATH.test(path));
+
+/** Whether the system could find a key on this path, also where the row takes none: then no second one may be there. */
+export const mayTakeKeys = (route: Route, arrival: Arrival): boolean =>
+  isKeyRoute(route, arrival) || !MANAGEMENT_PATH.test(arrival.path);
 
 /** These places, and the list of subprotocols where what is no entry for a key is one itself: elsewhere the list is needed. */
 export function withSubprotocols({ request }: Arrival, places: readonly Place[]): readonly Place[] {
@@ -137,9 +146,10 @@ export const rejectKey: PresetRules["rejectRecord"] = ({ kind, attributes: { sta
 };
 
 /** @throws Problem for a channel that is not one's to choose, and for a raw key where one's usage is told */
-export const restrictKey: PresetRules["restrict"] = (principal, { kind, suffix }, route, { request }) => {
-  if (kind !== "api_key" || !isKeyRoute(route)) return;
+export const restrictKey: PresetRules["restrict"] = (principal, { kind, suffix }, route, arrival) => {
+  if (kind !== "api_key" || !isKeyRoute(route, arrival)) return;
   if (route.takesExpiredKeys) {
+    const { request } = arrival;
     const isBearer = ONE_BEARER_WORD.test((request.headers.get("authorization") ?? "").trim());
     if (route.path !== USAGE_PATH || isBearer) return;
     throw new Problem("credential_invalid", "a key without Bearer", { reject: "kind_not_accepted" });

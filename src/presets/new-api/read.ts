@@ -5,7 +5,15 @@ import { cookieValues } from "../../pipeline/pieces.ts";
 import { Problem } from "../../problem.ts";
 import type { Arrival, Credential, CredentialKind } from "../../types.ts";
 import type { Place, Presented, PresetRules } from "../preset.ts";
-import { AUTHORIZATION, isKeyRoute, KEY_PLACES, type KeyReading, readKey, withSubprotocols } from "./keys.ts";
+import {
+  AUTHORIZATION,
+  isKeyRoute,
+  KEY_PLACES,
+  type KeyReading,
+  mayTakeKeys,
+  readKey,
+  withSubprotocols,
+} from "./keys.ts";
 
 /** The system's own, read before everything else, whoever issues. */
 export const SESSION_COOKIE: Place = { in: "cookie", name: "session" };
@@ -28,7 +36,7 @@ export type SessionsOf = "issued" | "origin" | null;
 const isIssued = (value: string): boolean => value.includes(".");
 
 export const places: PresetRules["places"] = (arrival, route) =>
-  isKeyRoute(route) ? withSubprotocols(arrival, WITH_KEYS) : MANAGEMENT;
+  mayTakeKeys(route, arrival) ? withSubprotocols(arrival, WITH_KEYS) : MANAGEMENT;
 
 /**
  * Reads what the original reads, in its order: the cookie, and only without one Authorization. A cookie that nobody here
@@ -40,9 +48,9 @@ export function createRead(sessionsOf: SessionsOf): PresetRules["read"] {
     if (route.takesExpiredKeys) return readKey(arrival, route, KEY_READING);
     const takesSessions = sessionsOf !== null && route.accept.includes("session");
     const session = takesSessions ? readSession(arrival, rules, sessionsOf) : null;
-    const isAlone = sessionsOf !== "origin" || isKeyRoute(route) || !hasPat(arrival);
+    const isAlone = sessionsOf !== "origin" || isKeyRoute(route, arrival) || !hasPat(arrival);
     if (session !== null && isAlone) return session;
-    return isKeyRoute(route) ? readKey(arrival, route, KEY_READING) : readToken(arrival, rules);
+    return isKeyRoute(route, arrival) ? readKey(arrival, route, KEY_READING) : readToken(arrival, rules);
   };
 }
 

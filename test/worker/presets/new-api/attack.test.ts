@@ -2,7 +2,7 @@
 // here has to be the only one that it can find.
 import { beforeEach, describe, expect, it } from "vitest";
 import { nameOfUnknownOwner } from "../../../../src/pipeline/verify/unknown-owner.ts";
-import { emptyStores, type Gateway, startGateway, writes } from "../../../support/worker/gateway.ts";
+import { addPat, emptyStores, type Gateway, startGateway, writes } from "../../../support/worker/gateway.ts";
 import { addOwners, KEY, OTHER } from "./keys.ts";
 import { GENERATIONS, type Generation, varsOf } from "./sites.ts";
 
@@ -128,6 +128,49 @@ describe.each(GENERATIONS)("%s", (generation) => {
       const key = keyAtOrigin(request, generation);
       const names = OWNERS[key] === undefined ? [] : [nameOfUnknownOwner({ ...credential, value: key })];
       expect([more, ...names]).toEqual([more, ...names.map(() => subjectOf(request))]);
+    }
+  });
+
+  it.each<[string, string, Record<string, string>, Record<string, string>]>([
+    ["/v1/messages", "", { authorization: `Bearer ${KEY}` }, { "x-api-key": OTHER }],
+    [
+      "/v1/realtime",
+      "",
+      { authorization: KEY },
+      { "sec-websocket-protocol": `openai-insecure-api-key.${OTHER}` },
+    ],
+    ["/v1beta/models/g", `?key=${OTHER}`, { authorization: KEY }, {}],
+    ["/v1beta/models/g", "", { authorization: KEY }, { "x-goog-api-key": OTHER }],
+  ])(
+    "a row of the site's own for %s%s leaves no second key, whatever kinds it takes",
+    async (path, query, ...sent) => {
+      for (const accept of [undefined, ["api_key"], ["pat", "api_key"]]) {
+        const row = { path, ...(accept !== undefined && { accept }), freshness_seconds: 5 };
+        gateway = startGateway({ vars: varsOf(generation, { routes: [row] }) });
+        const { subject, used } = await usedFor(path + query, { ...sent[0], ...sent[1] });
+        expect([accept, used]).toEqual([accept, used && subject]);
+      }
+    },
+  );
+
+  it("a row of the site's own for a relayed path takes keys from where the origin does, and PATs no more than it does", async () => {
+    gateway = startGateway({ vars: varsOf(generation, { routes: [{ path: "/v1/messages" }] }) });
+    expect(await usedFor("/v1/messages", { "x-api-key": KEY })).toEqual({
+      status: 200,
+      subject: "7",
+      used: "7",
+    });
+    const pat = { authorization: `Bearer ${await addPat("pat_1")}`, "new-api-user": "7" };
+    expect((await usedFor("/v1/messages", pat)).status).toBe(401);
+    for (const [path, place] of [
+      ["/v1/messages", { "x-api-key": OTHER }],
+      ["/somewhere", { "sec-websocket-protocol": `openai-insecure-api-key.${OTHER}` }],
+    ] as const) {
+      gateway = startGateway({ vars: varsOf(generation, { routes: [{ path, accept: ["pat"] }] }) });
+      expect([path, await usedFor(path, { ...pat, ...place })]).toMatchObject([
+        path,
+        { subject: "7", used: null },
+      ]);
     }
   });
 
