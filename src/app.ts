@@ -70,6 +70,7 @@ export function createApp(
           response = await handle(context);
         }
       } catch (error) {
+        if (runtime === null) facts = withArrival(facts);
         response = refuse(error, null, facts);
       }
       logOutcome(facts, response, facts.trace.problem);
@@ -103,6 +104,15 @@ function clientAddress(request: Request, { config }: Runtime): string | null {
   const header = config.gateway.clientAddressHeader;
   const address = header === null ? null : request.headers.get(header);
   return address === null || /[^0-9a-fA-F:.]/.test(address) ? null : address;
+}
+
+/** For the log of a gateway that is not configured, which answers before it looks at anything. */
+function withArrival(facts: RequestFacts): RequestFacts {
+  try {
+    return { ...facts, arrival: arrive(facts.arrival.request) };
+  } catch {
+    return facts;
+  }
 }
 
 /** What is known before host and path have been read, and all there is when they cannot be. */

@@ -97,6 +97,8 @@ export type Verdict =
   | {
       readonly kind: "reject";
       readonly reason: RejectReason;
+      /** What in particular, for the log: a claim's name or a limit, never a value that was presented. */
+      readonly detail?: string;
       /** Attributes of the owner, where that is known: some systems answer in the user's language. */
       readonly about?: Readonly<Record<string, unknown>>;
     };

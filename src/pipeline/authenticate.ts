@@ -26,7 +26,7 @@ export async function authenticate(
   if (route.auth === "none") return null;
   if (credential === null) {
     if (route.auth === "optional") return null;
-    throw new Problem("credential_missing", "no credential");
+    throw new Problem("credential_missing", whyNone(match, context));
   }
   const { kind } = credential;
   const { trace } = context;
@@ -44,15 +44,39 @@ export async function authenticate(
 }
 
 function refuseOrForget(
-  { reason, about }: Omit<Extract<Verdict, { kind: "reject" }>, "kind">,
+  { reason, about, detail }: Omit<Extract<Verdict, { kind: "reject" }>, "kind">,
   kind: CredentialKind,
   { site: { credentials, preset }, route }: Match,
 ): null {
   const mayForget = route.auth === "optional" && credentials.onInvalid === "anonymous";
   const isUnforgivable = preset?.unforgivable.includes(reason) || preset?.unforgivableKinds?.includes(kind);
   if (mayForget && !isUnforgivable) return null;
-  throw new Problem("credential_invalid", `${kind}: ${reason}`, {
+  const told = detail ?? (reason.startsWith("user_header") ? credentials.userHeader : null);
+  throw new Problem("credential_invalid", `${kind}: ${reason}${told === null ? "" : ` (${told})`}`, {
     reject: reason,
     ...(about !== undefined && { about }),
   });
+}
+
+/** Where people put keys that are for `Authorization`, or for a header that the site does not read. */
+const USUAL_PLACES = [
+  "x-api-key",
+  "api-key",
+  "apikey",
+  "x-auth-token",
+  "x-access-token",
+  "x-token",
+  "x-goog-api-key",
+  "private-token",
+];
+
+/** Names the header that was meant, for the log; what it holds is a secret. Asked only where the answer is 401. */
+function whyNone({ site }: Match, { arrival }: RequestContext): string {
+  const place =
+    site.credentials.authorization === "off" && arrival.request.headers.has("authorization")
+      ? "authorization"
+      : USUAL_PLACES.find((name) => arrival.request.headers.has(name));
+  if (place === undefined) return "no credential";
+  const key = site.preset === null ? ": see credentials.headers" : "";
+  return `no credential; ${place} is not a place of this site${key}`;
 }

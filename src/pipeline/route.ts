@@ -53,6 +53,8 @@ interface Rows {
 /** TRACE would hand back the headers we add, secrets for the origin included; CONNECT is no request for an origin. */
 const UNFORWARDABLE: ReadonlySet<string> = new Set(["TRACE", "TRACK", "CONNECT"]);
 const NO_METHOD = "";
+/** Of the hosts or base paths there are, in a reason. */
+const MAX_NAMED = 4;
 const USUAL_METHODS = ["DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT"];
 
 /** Ties are found by `config/`, so building does not fail; of two rows that tie the first one counts. */
@@ -90,7 +92,7 @@ export function matchRoute(index: RouteIndex, arrival: Arrival, trace: Trace): M
     if (metadata !== null) return metadata;
   }
   const table = findSite(tables, folded);
-  if (table === null) throw new Problem("route_not_found", "no site");
+  if (table === null) throw new Problem("route_not_found", whyNoSite(index, tables, arrival));
   trace.site = table.site.name;
   trace.matched = { site: table.site, route: null };
 
@@ -109,6 +111,16 @@ export function matchRoute(index: RouteIndex, arrival: Arrival, trace: Trace): M
   // Never forwarded, relaxed or not: some would read `//host/path` as a URL without scheme.
   if (forwardPath.startsWith("//")) throw new Problem("path_ambiguous", "empty first segment");
   return { site: table.site, route, forwardPath };
+}
+
+/** For the log: what was asked for, and a few of what there is. */
+function whyNoSite({ sitesByHost }: RouteIndex, tables: readonly SiteTable[], { host }: Arrival): string {
+  const [what, there] =
+    tables.length > 0
+      ? [`below this path of ${host}`, tables.map(({ basePath }) => basePath)]
+      : [`has the host ${host}`, [...sitesByHost.keys()]];
+  const more = there.length > MAX_NAMED ? ", …" : "";
+  return `no site ${what}; there is ${there.slice(0, MAX_NAMED).join(", ") || "none"}${more}`;
 }
 
 /**

@@ -1,5 +1,5 @@
 // A Worker that only guards: everything a request needs, and nothing of sign-in and administration.
-import { beforeEach, describe, expect, it } from "vitest";
+import { beforeEach, describe, expect, it, vi } from "vitest";
 import {
   addApiKey,
   addUser,
@@ -52,8 +52,12 @@ describe("a Worker without the identity side", () => {
     const vars = {
       SITE_TEST: { hosts: SITE.hosts, origin: SITE.origin, realm: "main", preset: "new-api", issue: true },
     };
+    const logged = vi.spyOn(console, "log").mockImplementation(() => undefined);
     const answer = await startGateway({ identity: null, vars }).fetch("/api/user/login", { method: "POST" });
     expect([answer.status, (await answer.json<{ code: string }>()).code]).toEqual([503, "config_invalid"]);
+    const lines = logged.mock.calls.map(([line]) => JSON.parse(String(line)) as Record<string, unknown>);
+    logged.mockRestore();
+    expect(lines).toMatchObject([{ status: 503, host: SITE.hosts[0], path: "/api/user/login" }]);
     expect((await startGateway({ vars }).fetch("/api/status")).status).toBe(200);
   });
 

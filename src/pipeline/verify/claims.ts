@@ -22,7 +22,12 @@ export interface TokenFacts {
   readonly expiresAtSeconds: number;
 }
 
-export type FactsOrReason = { readonly facts: TokenFacts } | { readonly reason: RejectReason };
+/** Why not; `detail` names the claim, never its value. */
+export interface ClaimsRefused {
+  readonly reason: RejectReason;
+  readonly detail?: string;
+}
+export type FactsOrReason = { readonly facts: TokenFacts } | ClaimsRefused;
 
 const MAX_TOLERANCE_SECONDS = 60;
 /** Tokens issued right after a "revoke everything before now" are dated one second ahead, so that they survive it. */
@@ -43,14 +48,16 @@ export function readFacts(claims: Claims, issuer: JwtIssuer, nowSeconds: number)
   if (issuer.issuer !== null && iss !== issuer.issuer) return { reason: "issuer" };
   if (issuer.audience !== null && !namesOneOf(aud, issuer.audience)) return { reason: "audience" };
   for (const [claim, value] of issuer.require) {
-    if (!Object.hasOwn(claims, claim) || claims[claim] !== value) return { reason: "claim" };
+    if (!Object.hasOwn(claims, claim) || claims[claim] !== value) return wrong(`require ${claim}`);
   }
-  if (!isDate(exp) || !isDateOrAbsent(nbf) || !isDateOrAbsent(iat)) return { reason: "claim" };
+  if (!isDate(exp)) return wrong(exp === undefined ? "exp: missing" : "exp");
+  if (!isDateOrAbsent(nbf)) return wrong("nbf");
+  if (!isDateOrAbsent(iat)) return wrong("iat");
   const subject = readClaim(claims, issuer.claims.subject);
   if (!isId(subject)) return { reason: "subject" };
   const sessionId = readClaim(claims, issuer.claims.session);
-  if (jti !== undefined && !isId(jti)) return { reason: "claim" };
-  if (sessionId !== undefined && !isId(sessionId)) return { reason: "claim" };
+  if (jti !== undefined && !isId(jti)) return wrong("jti");
+  if (sessionId !== undefined && !isId(sessionId)) return wrong("session id");
 
   const toleranceSeconds = toleranceOf(issuer);
   if (iat !== undefined && iat > nowSeconds + toleranceSeconds + ISSUED_AHEAD_SECONDS) {
@@ -76,8 +83,12 @@ export function readFacts(claims: Claims, issuer: JwtIssuer, nowSeconds: number)
   const read = issuer.interpret === null ? { facts } : issuer.interpret(claims, facts);
   if ("reason" in read) return read;
   // Last: what is no access token may live longer, and that it is none is what its holder is told.
-  return exp - nowSeconds > issuer.maxLifetimeSeconds + toleranceSeconds ? { reason: "claim" } : read;
+  return exp - nowSeconds > issuer.maxLifetimeSeconds + toleranceSeconds
+    ? wrong(`exp: over max_lifetime_seconds, ${issuer.maxLifetimeSeconds}`)
+    : read;
 }
+
+const wrong = (detail: string): ClaimsRefused => ({ reason: "claim", detail });
 
 /**
  * What time does to facts once read: refused from `exp` on ("on or after", RFC 7519 §4.1.4) and before `nbf`.

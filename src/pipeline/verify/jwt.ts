@@ -11,7 +11,14 @@ import type { Principal, RejectReason, Verdict } from "../../types.ts";
 import type { Verifier } from "../authenticate.ts";
 import { freshnessBeforeLimit } from "../limit.ts";
 import type { Match } from "../route.ts";
-import { type Claims, type FactsOrReason, readFacts, type TokenFacts, untimely } from "./claims.ts";
+import {
+  type Claims,
+  type ClaimsRefused,
+  type FactsOrReason,
+  readFacts,
+  type TokenFacts,
+  untimely,
+} from "./claims.ts";
 import { type CompactJws, readCompactJws } from "./compact-jws.ts";
 import { type IntrospectDeps, learn } from "./introspect.ts";
 import { highestStep, roleAt, stepOf } from "./role.ts";
@@ -24,9 +31,7 @@ export interface JwtVerifierDeps extends IntrospectDeps {
 }
 
 type Background = (work: Promise<unknown>) => void;
-type Verified =
-  | { readonly facts: TokenFacts; readonly issuer: JwtIssuer }
-  | { readonly reason: RejectReason };
+type Verified = { readonly facts: TokenFacts; readonly issuer: JwtIssuer } | ClaimsRefused;
 
 /** What is kept for one issuer. Verified facts only, never verdicts; forgotten when the issuer's key set changes. */
 interface IssuerMemory {
@@ -111,7 +116,7 @@ export function createJwtVerifier(deps: JwtVerifierDeps): Verifier {
     background: Background,
   ): Promise<Verified> {
     if (!issuer.algorithms.includes(jws.algorithm)) return { reason: "algorithm" };
-    if (!issuer.types.includes(jws.type)) return { reason: "claim" };
+    if (!issuer.types.includes(jws.type)) return { reason: "claim", detail: "typ" };
     const { version, keys } = await keysFor(jws, issuer, background);
     const payload = await verifySignature(token, jws, keys);
     if (typeof payload === "string") return { reason: payload };
@@ -146,7 +151,7 @@ export function createJwtVerifier(deps: JwtVerifierDeps): Verifier {
     const { site } = match;
     const { background } = context;
     const verified = await factsOf(credential.value, site, context.nowSeconds, background);
-    if ("reason" in verified) return { kind: "reject", reason: verified.reason };
+    if ("reason" in verified) return { kind: "reject", ...verified };
     const { facts, issuer } = verified;
     const demand = demandFor(facts, match);
     const knowledge = demand === null ? NOTHING_KNOWN : await deps.records.know(demand, background);

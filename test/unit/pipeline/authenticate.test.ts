@@ -18,9 +18,15 @@ const PRINCIPAL: Principal = {
 const ACCEPT: Verdict = { kind: "accept", principal: PRINCIPAL };
 const REJECT: Verdict = { kind: "reject", reason: "signature" };
 
-function setUp(route: Partial<Route>, verdict: Verdict | Error, site: Partial<Site> = {}) {
+function setUp(
+  route: Partial<Route>,
+  verdict: Verdict | Error,
+  site: Partial<Site> = {},
+  headers: Readonly<Record<string, string>> = {},
+) {
   let asked = 0;
   const context = aRequestContext({
+    request: new Request("https://api.example/thing", { headers }),
     verifiers: {
       jwt: async () => {
         asked += 1;
@@ -42,6 +48,27 @@ describe("requirement 8: no credential", () => {
   it("is refused on a required route", async () => {
     const { ask } = setUp({ auth: "required" }, ACCEPT);
     await expect(ask(false)).rejects.toMatchObject({ code: "credential_missing", status: 401 });
+  });
+
+  it.each([
+    ["x-api-key", "no credential; x-api-key is not a place of this site: see credentials.headers"],
+    ["X-Auth-Token", "no credential; x-auth-token is not a place of this site: see credentials.headers"],
+    ["x-unheard-of", "no credential"],
+  ])("names the header that was meant, and not what it holds: %s", async (name, reason) => {
+    const { ask } = setUp({ auth: "required" }, ACCEPT, {}, { [name]: "sk-secret" });
+    await expect(ask(false)).rejects.toMatchObject({ code: "credential_missing", reason });
+  });
+
+  it("names Authorization where the site does not look there", async () => {
+    const rules = someRules({ authorization: "off" });
+    const { ask } = setUp(
+      { auth: "required" },
+      ACCEPT,
+      { credentials: rules },
+      { authorization: "Bearer x" },
+    );
+    const reason = expect.stringContaining("authorization is not a place of this site");
+    await expect(ask(false)).rejects.toMatchObject({ reason });
   });
 
   it("is anonymous on an optional and on an open route", async () => {
@@ -72,6 +99,19 @@ describe("requirement 8: a bad credential is 401, also on an optional route", ()
       expect(asked()).toBe(0);
     },
   );
+
+  it.each([
+    ["a detail that the verifier gives", { reason: "claim", detail: "exp: missing" }, "claim (exp: missing)"],
+    ["the header that says whose it is", { reason: "user_header_missing" }, "user_header_missing (x-owner)"],
+    ["nothing more", { reason: "expired" }, "expired"],
+  ] as const)("tells the log %s, and the client nothing", async (_, verdict, told) => {
+    const site = { credentials: someRules({ userHeader: "x-owner" }) };
+    const problem = await setUp({}, { kind: "reject", ...verdict }, site)
+      .ask(true)
+      .catch((error: unknown) => error);
+    expect(problem).toMatchObject({ code: "credential_invalid", reason: `jwt: ${told}` });
+    expect(problem).toMatchObject({ details: { reject: verdict.reason } });
+  });
 
   it("is the same problem for every cause, but for the log", async () => {
     const problems = await Promise.all(

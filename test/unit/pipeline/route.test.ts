@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import type { Route, Site } from "../../../src/config/types.ts";
+import type { Config, Route, Site } from "../../../src/config/types.ts";
 import { AMBIGUITIES, arrive } from "../../../src/pipeline/path.ts";
 import { buildRouteIndex, matchRoute } from "../../../src/pipeline/route.ts";
 import {
@@ -210,6 +210,21 @@ describe("requirement 3: deny by default", () => {
   it("refuses an unknown host", () => {
     const sites = aConfig([aSite([aRoute("/*")], { hosts: ["b.example"] })]);
     expect(problemOf(() => match(sites, to("/"))).code).toBe("route_not_found");
+  });
+
+  it("tells the log which hosts, or which base paths, there are", () => {
+    const named = (hosts: readonly string[], basePath = "") =>
+      aConfig([aSite([aRoute("/*")], { hosts: [...hosts], basePath })]);
+    const reason = (sites: Config, url: string) => problemOf(() => match(sites, new Request(url))).reason;
+    expect(reason(named(["b.example", "c.example"]), "https://a.example/")).toBe(
+      "no site has the host a.example; there is b.example, c.example",
+    );
+    expect(reason(named(["b.example"], "/api"), "https://b.example/apix")).toBe(
+      "no site below this path of b.example; there is /api",
+    );
+    const many = Array.from({ length: 50 }, (_, index) => `host${index}.example`);
+    expect(reason(named(many), "https://a.example/")).toMatch(/host3\.example, …$/);
+    expect(reason(aConfig([]), "https://a.example/")).toBe("no site has the host a.example; there is none");
   });
 
   it("refuses what no row covers", () => {

@@ -153,3 +153,16 @@ describe("requirement 12: kinds of tokens exclude each other", () => {
     expect(rejected(await verifyJwt(await mint({ verified: 1 }), { issuer: flag }))).toBe("claim");
   });
 });
+
+describe("what the log is told of a claim", () => {
+  it.each([
+    ["no exp", { exp: undefined }, "exp: missing"],
+    ["exp of another type", { exp: "4102444800" }, "exp"],
+    ["a life that is too long", { exp: NOW_SECONDS + 2_592_000 }, "exp: over max_lifetime_seconds, 86400"],
+    ["nbf of another type", { nbf: "secret" }, "nbf"],
+    ["iat of another type", { iat: "secret" }, "iat"],
+    ["jti of another type", { jti: 7 }, "jti"],
+  ])("%s, by name and not by value", async (_, claims, detail) => {
+    expect(await verifyJwt(await mint(claims))).toEqual({ kind: "reject", reason: "claim", detail });
+  });
+});
