@@ -1,5 +1,5 @@
 // What `npm run check` says about a configuration. No files here: text in, text out.
-import { createIssues } from "../src/config/issue.ts";
+import { createIssues, type Issues } from "../src/config/issue.ts";
 import { loadConfig } from "../src/config/load.ts";
 import { isTable, nearest } from "../src/config/read.ts";
 import type { SecretNeed } from "../src/config/secrets.ts";
@@ -51,7 +51,7 @@ export function checkPolicy(source: PolicySource): Report {
     if (secret !== undefined && need.kind !== "admin_token") needed.add(need.name);
     return secret;
   });
-  const platform = checkPlatform(policy, needed.size);
+  const platform = checkPlatform(policy, needed.size, source.environment);
   for (const [name, value] of Object.entries(policy.variables)) {
     const meant = isTable(value) ? variableMeant(name) : null;
     // Where there is no GATEWAY, the loader names the one that is nearly called so.
@@ -67,7 +67,10 @@ export function checkPolicy(source: PolicySource): Report {
   }
   const title =
     source.environment === null ? source.fileName : `${source.fileName} [env.${source.environment}]`;
-  const problems = [...(result.ok ? [] : result.issues), ...platform.problems];
+  const problems = [...(result.ok ? [] : result.issues), ...platform.problems].map(({ key, message }) => ({
+    key,
+    message: inEnvironment(message, source.environment),
+  }));
   if (!result.ok || problems.length > 0) {
     const count = problems.length === 1 ? "1 problem" : `${problems.length} problems`;
     const notes = section("Warnings:", issueLines(platform.warnings));
@@ -85,8 +88,10 @@ export function checkPolicy(source: PolicySource): Report {
   };
 }
 
-function checkPlatform(policy: PolicyFile, secretCount: number) {
+function checkPlatform(policy: PolicyFile, secretCount: number, environment: string | null) {
   const issues = createIssues();
+  // The top level is what runs on this machine, where an id is a name like any other.
+  if (environment !== null) checkIds(policy, issues);
   for (const [name, value] of Object.entries(policy.variables)) {
     const bytes = Buffer.byteLength(typeof value === "string" ? value : JSON.stringify(value));
     if (bytes <= MAX_VARIABLE_BYTES) continue;
@@ -116,6 +121,36 @@ function checkPlatform(policy: PolicyFile, secretCount: number) {
     issues.warn("vars", `not inherited from the top level, as [env.*] has its own: ${missing.join(", ")}`);
   }
   return issues;
+}
+
+const IDS = [
+  ["databases", "d1_databases", "database_id", /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/i, "d1 create"],
+  ["namespaces", "kv_namespaces", "id", /^[0-9a-f]{32}$/i, "kv namespace create"],
+] as const;
+
+/** `wrangler deploy` would find out only after the upload, and for what is left of a template not in these words. */
+function checkIds(policy: PolicyFile, issues: Issues): void {
+  for (const [list, section, name, form, command] of IDS) {
+    for (const [index, block] of policy[list].entries()) {
+      const id = block[name];
+      if (id === undefined || (typeof id === "string" && form.test(id))) continue;
+      const message = `is no id of Cloudflare's: put there what \`npx wrangler ${command} …\` prints`;
+      const isPlaceholder = typeof id !== "string" || !/^[\w-]+$/.test(id) || /^x+$|^your|local$/i.test(id);
+      const key = `${section}[${index}].${name}`;
+      // Another word may be the id of an environment that is never deployed.
+      if (isPlaceholder) issues.add(key, message);
+      else issues.warn(key, message);
+    }
+  }
+}
+
+/** Nothing of the top level counts in an environment: a table that is to be added goes below it. */
+function inEnvironment(message: string, environment: string | null): string {
+  if (environment === null) return message;
+  return message
+    .replace(/\[\[([a-z]\w*)\]\]/g, `[[env.${environment}.$1]]`)
+    .replace(/wrangler secret put \w+$/, `$& --env ${environment}`)
+    .replace(/\[vars(\.[A-Z]\w*)?\]/g, `[env.${environment}.vars$1]`);
 }
 
 /** The variable that was meant by a name that is nearly one; `null` for a right name, and for one of something else. */

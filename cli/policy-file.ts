@@ -1,6 +1,8 @@
 // `wrangler.toml` as the Worker would see it: the variables and bindings of one environment, bindings as stand-ins.
 import { parse, TomlError } from "smol-toml";
 
+type Table = Readonly<Record<string, unknown>>;
+
 export interface PolicyFile {
   readonly variables: Readonly<Record<string, unknown>>;
   /** Names of bindings to objects that can what a binding of their kind can do, and do nothing. */
@@ -9,12 +11,13 @@ export interface PolicyFile {
   readonly isCached: boolean;
   /** Variables of the top level that a named environment does not inherit. */
   readonly notInherited: readonly string[];
+  /** The blocks of D1 and of KV, as they stand. */
+  readonly databases: readonly Table[];
+  readonly namespaces: readonly Table[];
 }
 
 /** The file cannot be read as a configuration at all. The message is for the operator. */
 export class UnreadablePolicy extends Error {}
-
-type Table = Readonly<Record<string, unknown>>;
 
 /**
  * @param environment the name of an `[env.<name>]` table; `null`: the top level
@@ -26,14 +29,20 @@ export function parsePolicyFile(text: string, environment: string | null): Polic
   const environments = tableAt(root, "env");
   if (!Object.hasOwn(environments, environment)) {
     const known = Object.keys(environments);
-    throw new UnreadablePolicy(
-      `there is no [env.${environment}]${known.length > 0 ? `; the environments are ${known.join(", ")}` : ""}`,
-    );
+    const others = known.length > 0 ? `; the environments are ${known.join(", ")}` : "";
+    throw new UnreadablePolicy(`there is no [env.${environment}]${others}${templateHint(text, environment)}`);
   }
   const own = tableAt(environments, environment);
   const variables = tableAt(own, "vars");
   const notInherited = Object.keys(tableAt(root, "vars")).filter((name) => !Object.hasOwn(variables, name));
   return policyOf(own, root, notInherited);
+}
+
+/** Where the environment stands in comments, as in the file that comes with the project. */
+function templateHint(text: string, environment: string): string {
+  const lines = text.split("\n").map((line) => line.trim());
+  const at = lines.findIndex((line) => /^#\s*\[/.test(line) && line.includes(`[env.${environment}]`));
+  return at === -1 ? "" : `; its template begins in line ${at + 1}: take the # away and fill it in`;
 }
 
 function parseToml(text: string): Table {
@@ -51,8 +60,10 @@ function policyOf(own: Table, root: Table, notInherited: readonly string[]): Pol
   const fetcher = { fetch: () => undefined };
   const bindings: Record<string, unknown> = {};
   const unsafe = listAt(tableAt(own, "unsafe"), "bindings").filter(({ type }) => type === "ratelimit");
+  const databases = listAt(own, "d1_databases");
+  const namespaces = listAt(own, "kv_namespaces");
   const sections: readonly (readonly [readonly Table[], string, unknown])[] = [
-    [listAt(own, "d1_databases"), "binding", { prepare: () => undefined }],
+    [databases, "binding", { prepare: () => undefined }],
     [listAt(own, "services"), "binding", fetcher],
     [listAt(own, "mtls_certificates"), "binding", fetcher],
     [listAt(own, "ratelimits"), "name", { limit: () => undefined }],
@@ -65,7 +76,8 @@ function policyOf(own: Table, root: Table, notInherited: readonly string[]): Pol
     }
   }
   const cache = Object.hasOwn(own, "cache") ? tableAt(own, "cache") : tableAt(root, "cache");
-  return { variables: tableAt(own, "vars"), bindings, isCached: cache.enabled === true, notInherited };
+  const isCached = cache.enabled === true;
+  return { variables: tableAt(own, "vars"), bindings, isCached, notInherited, databases, namespaces };
 }
 
 function tableAt(table: Table, key: string): Table {

@@ -97,7 +97,8 @@ function compileGateway(given: GatewayInput, scope: Scope): GatewayConfig {
     if (typeof url === "string") issues.add("GATEWAY.issuer", url);
     else if (issuer.includes("?")) issues.add("GATEWAY.issuer", "must not have a query");
     else if (url.protocol === "http:" && (isProduction || !isLoopback(url))) {
-      issues.add("GATEWAY.issuer", "must be https, or in development http on this machine");
+      const mend = isLoopback(url) ? '; on this machine http will do with environment = "development"' : "";
+      issues.add("GATEWAY.issuer", `must be https${mend}`);
     }
   }
   if (!isProduction) {

@@ -47,11 +47,18 @@ export function compileOrigin(
   if (given.startsWith("service:")) return compileService(given.slice("service:".length), key, scope);
   if (given.startsWith("mtls:")) return compileMtls(given.slice("mtls:".length), key, scope);
   if (!/^https?:/.test(given)) {
-    issues.add(key, FORMS);
+    issues.add(key, FORMS + withScheme(given));
     return null;
   }
   const url = originUrl(given, hosts, key, scope);
   return url === null ? null : { kind: "url", url };
+}
+
+/** What was meant by a host without scheme; only where nothing else can be in it. */
+function withScheme(given: string): string {
+  if (!/^[a-z0-9-]+(\.[a-z0-9-]+)*(:\d{1,5})?$/i.test(given) || !/[.:]|^localhost$/.test(given)) return "";
+  const isHere = /^(localhost|127\.\d+\.\d+\.\d+)(:|$)/.test(given);
+  return `; did you mean ${isHere ? "http" : "https"}://${given}?`;
 }
 
 function compileService(bindingName: string, key: string, scope: Scope): Origin | null {

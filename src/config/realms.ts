@@ -50,7 +50,11 @@ export function compileRealms(
   for (const name of names) {
     const members = sources.filter((source) => realmNameOf(source) === name);
     if (name === GATEWAY_REALM) refuseSites(members, issues);
-    else if (members.length === 0) issues.warn(`GATEWAY.realms.${name}`, "is used by no site");
+    else if (members.length === 0) {
+      const guess = nearest(name, [...new Set(sources.map(realmNameOf))]);
+      const hint = guess === null ? "" : `; did you mean ${guess}?`;
+      issues.warn(`GATEWAY.realms.${name}`, `is used by no site${hint}`);
+    }
     const settings = declared.get(name) ?? {};
     const roles = name === GATEWAY_REALM ? DEFAULT_LADDER : sharedRoles(members, issues);
     const signIn = settings.sign_in ?? (members.some(isIssuing) ? {} : undefined);

@@ -2,6 +2,9 @@
 
 const LEAST_DISTINCT_BYTES = 8;
 
+/** How a secret of 64 characters is made, after what is wrong with one. */
+export const MAKE_ONE = "; a new one: openssl rand -base64 48";
+
 /** Parts of well-known defaults and placeholders; compared without case, `-`, `_` and blanks. */
 const PLACEHOLDERS = [
   "changeme",

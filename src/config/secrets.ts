@@ -2,7 +2,7 @@
 import type { Issues } from "./issue.ts";
 import { isTable } from "./read.ts";
 import type { HmacAlgorithm, PublicKeyAlgorithm, SigningAlgorithm } from "./schema.ts";
-import { weakness } from "./secret-strength.ts";
+import { MAKE_ONE, weakness } from "./secret-strength.ts";
 
 /**
  * Worker secrets, all lists of `id:value` separated by white space or commas, value base64url of at least 32 bytes:
@@ -90,11 +90,11 @@ export function readSecret(
   if (typeof value === "string" && value.trim() !== "") return value;
   if (value === undefined || value === null || value === "") {
     const local = need.name.startsWith(RESERVED_PREFIX)
-      ? "`npm start` makes a local one"
-      : "put it into .dev.vars here";
+      ? "on this machine `npm start` makes one"
+      : `on this machine put ${need.name}=… into .dev.vars`;
     issues.add(
       key,
-      `the Worker secret ${need.name} is missing: ${local}, and \`npx wrangler secret put ${need.name}\` a deployed one`,
+      `the Worker secret ${need.name} is missing: ${local}; for a deployment: npx wrangler secret put ${need.name}`,
     );
   } else {
     issues.add(key, `the Worker secret ${need.name} must be a text that is not empty`);
@@ -131,7 +131,7 @@ function readAdminToken(source: SecretSource, issues: Issues): Uint8Array | null
   if (!/^[\x21-\x7e]+$/.test(text)) {
     issues.add(ADMIN_TOKEN, "must be visible ASCII without blanks: it is sent in a header");
   } else if (weak !== null) {
-    issues.add(ADMIN_TOKEN, weak);
+    issues.add(ADMIN_TOKEN, weak + MAKE_ONE);
   } else {
     return bytes;
   }
@@ -258,7 +258,7 @@ export function readHmacSecret(
   }
   const weak = weakness(bytes, leastBytes);
   if (weak === null) return bytes;
-  issues.add(key, `the Worker secret ${name} ${weak}`);
+  issues.add(key, `the Worker secret ${name} ${weak}${encoding === "text" ? MAKE_ONE : ""}`);
   return null;
 }
 

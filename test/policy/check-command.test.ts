@@ -91,6 +91,13 @@ describe("npm run check", () => {
     expect(stderr).not.toContain("    at ");
   });
 
+  it("answers 2 for an environment that stands there in comments, with its line", () => {
+    const text = `${GOOD}\n#   npm run check -- --env production\n# [env.production.vars.SITE_X]\n# [env.production]\n`;
+    const { code, stderr } = check(directoryWith({ "wrangler.toml": text }), "--env", "production");
+    expect(code).toBe(2);
+    expect(stderr).toContain("the environments are staging; its template begins in line 15: take the # away");
+  });
+
   it("answers 2 with line and column for what is no TOML", () => {
     const { code, stderr } = check(directoryWith({ "wrangler.toml": "name = 'x'\n[vars\n" }));
     expect(code).toBe(2);

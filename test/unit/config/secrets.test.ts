@@ -227,7 +227,7 @@ describe("requirement 13: shared secrets of JWT issuers (RFC 7518 section 3.2)",
       FILES_JWT: randomText(64).slice(0, length),
     });
     expect(issuesOf(secret(least - 1))).toEqual([
-      `SITE_FILES.jwt.secret: the Worker secret FILES_JWT is too short: ${least} bytes or more are needed`,
+      `SITE_FILES.jwt.secret: the Worker secret FILES_JWT is too short: ${least} bytes or more are needed; a new one: openssl rand -base64 48`,
     ]);
     expect(issuesOf(secret(least))).toEqual([]);
   });
