@@ -30,6 +30,14 @@ export function readFlags<const Options extends ParseArgsOptionsConfig>(
 /** What is wrong with the flags, for the person who gave them. */
 export function inWords(error: unknown, names: readonly string[]): string {
   if (!(error instanceof Error)) return String(error);
+  const [, lacking] =
+    /^Option '(?:-\w, )?(--[^ ']+)(?: <value>)?' argument (?:missing|is ambiguous)/.exec(error.message) ?? [];
+  if (lacking !== undefined)
+    return `${lacking} needs a value; one that begins with - is written ${lacking}=-…`;
+  const [, plain] = /^Option '(?:-\w, )?(--[^']+)' does not take an argument/.exec(error.message) ?? [];
+  if (plain !== undefined) return `${plain} takes no value`;
+  const [, surplus] = /^Unexpected argument '([^']*)'/.exec(error.message) ?? [];
+  if (surplus !== undefined) return `"${surplus}" is too much: flags begin with --`;
   const [, flag] = /^Unknown option '(-[^']*)'/.exec(error.message) ?? [];
   if (flag === undefined) return error.message.split("\n", 1)[0] ?? "";
   const name = flag.replace(/^-+/, "");

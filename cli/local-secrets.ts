@@ -35,9 +35,14 @@ export async function ensureLocalSecrets(
   for (const name of made) added += `${name}='${await GENERATORS[name]?.()}'\n`;
   if (made.length > 0) await appendFile(file, added, { mode: 0o600 });
 
+  return { secrets: secretsOf(text + added), made };
+}
+
+/** What a `.dev.vars` file says. */
+export function secretsOf(text: string): LocalSecrets {
   const secrets: Record<string, string> = {};
-  for (const [name, value] of Object.entries(parseEnv(text + added))) secrets[name] = value ?? "";
-  return { secrets, made };
+  for (const [name, value] of Object.entries(parseEnv(text))) secrets[name] = value ?? "";
+  return secrets;
 }
 
 function randomText(): string {

@@ -87,7 +87,7 @@ function overview(commands: readonly Command[]): string {
       ({ says }, at) => `${(usages[at] ?? "").padEnd(width)}  ${says.split(". ", 1)[0]?.replace(/\.$/, "")}`,
     ),
     "",
-    "Each one has its own --help. The gateway: --url, else POSTERN_URL, else http://127.0.0.1:8787.",
+    "Each one has its own --help. The gateway: --url, else POSTERN_URL, else where npm start listens.",
     "The token: the variable POSTERN_TOKEN; for a gateway on this machine, else ADMIN_TOKEN of its .dev.vars.",
     "Times: seconds since 1970, 2026-12-31, 2026-12-31T23:00:00Z, or a duration like 90d or 12h.",
     "Exit codes: 0 done, 1 refused or problems in a file, 2 wrong usage, 3 not reachable or an outage.",

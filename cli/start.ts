@@ -3,26 +3,33 @@
 //   --config FILE  another file than wrangler.toml; its .dev.vars and .wrangler/state are beside it
 //   --state DIR    keep secrets and data in DIR instead of .dev.vars and .wrangler/state
 //   --verbose      show all that wrangler prints
-import { mkdir, readFile } from "node:fs/promises";
-import { createServer } from "node:net";
+import { existsSync } from "node:fs";
+import { mkdir } from "node:fs/promises";
 import { join, relative } from "node:path";
+import { setTimeout as wait } from "node:timers/promises";
 import { getPlatformProxy } from "wrangler";
-import { type ConfigIssue, loadConfig } from "../src/config/load.ts";
-import type { SecretNeed } from "../src/config/secrets.ts";
+import { loadConfig } from "../src/config/load.ts";
 import { DEMO_ADMIN, DEMO_SITE, DEMO_USER, demoCredentials, mintDemoJwt } from "./demo/accounts.ts";
 import { demoGuide } from "./demo/guide.ts";
 import { seedDemo } from "./demo/seed.ts";
 import { readFlags } from "./flags.ts";
-import { ensureLocalSecrets, type LocalSecrets } from "./local-secrets.ts";
+import { noteListening } from "./listening.ts";
+import { localGateway } from "./local-gateway.ts";
+import { judgePolicy, type LocalPolicy } from "./local-policy.ts";
+import { ensureLocalSecrets, type LocalSecrets, secretsOf } from "./local-secrets.ts";
 import { localState } from "./local-state.ts";
-import { type PolicyFile, parsePolicyFile, UnreadablePolicy } from "./policy-file.ts";
-import { issueLines } from "./policy-table.ts";
-import { inBrief, warningLines } from "./start-lines.ts";
-import { keepToThisMachine, runWrangler, startWrangler, type Wrangler } from "./wrangler.ts";
-
-const HOST = "127.0.0.1";
-const DEFAULT_PORT = 8787;
-const READY_DEADLINE_MS = 120_000;
+import { parsePolicyFile, UnreadablePolicy } from "./policy-file.ts";
+import { choosePort, DEFAULT_PORT, HOST } from "./ports.ts";
+import {
+  cliFlags,
+  controlHostLines,
+  firstSteps,
+  lostSecretsLines,
+  policyCount,
+  warningLines,
+} from "./start-lines.ts";
+import { areSame, type Contents, contentsOf, INTERVAL_MS, whenChanged } from "./watch-files.ts";
+import { keepToThisMachine, runWrangler } from "./wrangler.ts";
 
 const flags = readFlags(
   {
@@ -35,88 +42,142 @@ const flags = readFlags(
 );
 const isVerbose = flags.verbose;
 const { config: configFile, secretsFile, dataDirectory } = localState(flags);
+const watched = [configFile, secretsFile];
 
 keepToThisMachine();
 if (!isVerbose) process.env.WRANGLER_LOG = "warn"; // of what runs in this process
-let gateway: Wrangler | null = null;
-let isReady = false;
+const gateway = localGateway(
+  [
+    ...["--config", configFile, "--local", "--persist-to", dataDirectory],
+    "--show-interactive-dev-session=false",
+    ...(flags.state === undefined ? [] : ["--env-file", secretsFile]),
+  ],
+  HOST,
+  isVerbose,
+  ended,
+);
 let isStopping = false;
+/** What the running gateway was started with, and how often it was taken up since. */
+let known: Contents = [];
+let turns = 0;
 stopWithUs();
 
 try {
-  const policy = await readPolicy();
-  const port = await choosePort();
+  const [text] = await contentsOf(watched);
+  if (typeof text !== "string") throw new Error(`${shown(configFile)} cannot be read: is it there?`);
+  refuseGarbage(text);
+  const port = await choosePort(flags.port);
   await mkdir(dataDirectory, { recursive: true });
+  const hadData = existsSync(join(dataDirectory, "v3", "d1"));
   const { secrets, made } = await ensureLocalSecrets(secretsFile);
   if (made.length > 0) say(`made ${made.length} random local secrets in ${shown(secretsFile)}`);
+  for (const line of hadData ? lostSecretsLines(made, shown(dataDirectory)) : []) say(line);
+  const [, secretsText = null] = await contentsOf(watched);
+  known = [text, secretsText];
 
-  for (const line of warningLines(refuseProblems(policy, secrets))) say(line);
-  if (Object.hasOwn(policy.bindings, "DB")) {
-    await runWrangler(
-      ["d1", "migrations", "apply", "DB", "--local", "--config", configFile, "--persist-to", dataDirectory],
-      isVerbose,
-    );
-    say(`D1 is up to date in ${shown(dataDirectory)}`);
+  const policy = judge(text, secrets);
+  if (policy.config === null)
+    throw new Error([`${shown(configFile)} is not valid:`, ...policy.problems].join("\n"));
+  for (const line of warningLines(policy.warnings)) say(line);
+  await migrate(policy);
+
+  const guide = await prepareGuide(secrets);
+  const { address, status } = await gateway.start(port);
+  if (status === 503) {
+    throw new Error("the configuration is not valid; `npm run check` says what is wrong with it");
   }
-
-  const guide = await prepareDemo(secrets);
-  const { address, exited } = await startGateway(port);
-  console.log(`\n${guide === null ? "" : `${guide(address)}\n\n`}Postern is ready on ${address}`);
+  noteListening(dataDirectory, address);
+  console.log(`\n${guide(address)}\n`);
+  if (flags.port === undefined && port !== DEFAULT_PORT) {
+    console.log(`Port ${DEFAULT_PORT} is taken, perhaps by another program: this gateway is NOT there.`);
+  }
+  for (const line of controlHostLines(policy.config.gateway)) console.log(line);
+  console.log(`Postern is ready on ${address}`);
   console.log("Below: one line a request, refusals with their reason. Ctrl-C stops it; the data stays.\n");
 
-  isReady = true;
-
-  const code = await exited;
-  if (!isStopping) fail(`wrangler ended by itself (exit code ${code})`);
+  await follow(policy, Number(new URL(address).port));
 } catch (error) {
   if (!isStopping) fail(error instanceof Error ? error.message : String(error));
 }
 
-/** @throws with line and column where the file is no TOML */
-async function readPolicy(): Promise<PolicyFile> {
-  try {
-    return parsePolicyFile(await readFile(configFile, "utf8"), null);
-  } catch (error) {
-    if (error instanceof UnreadablePolicy) throw new Error(`${shown(configFile)}: ${error.message}`);
-    throw new Error(`${shown(configFile)} cannot be read: ${error instanceof Error ? error.message : error}`);
+/**
+ * Whenever `wrangler.toml` or the secrets have changed, says so, and starts the gateway anew with what is there now: a
+ * policy that was taken back must not go on because a notice of the file system was missed. What is no TOML leaves the
+ * gateway as it is; what is not valid makes it answer 503. Never returns.
+ */
+async function follow(policy: LocalPolicy, port: number): Promise<never> {
+  let running = policy;
+  for (;;) {
+    const before = known;
+    known = await whenChanged(watched, before);
+    turns += 1;
+    const [text = null, secretsText = null] = known;
+    const what = shown(text === before[0] ? secretsFile : configFile);
+    try {
+      if (text === null) throw new UnreadablePolicy("it is gone, or cannot be read");
+      const next = judge(text, secretsOf(secretsText ?? ""));
+      if (next.config === null) say(`${what} changed, and is not valid:\n${next.problems.join("\n")}`);
+      else for (const line of warningLines(next.warnings)) say(line);
+      await gateway.stop();
+      if (JSON.stringify(next.file.databases) !== JSON.stringify(running.file.databases)) await migrate(next);
+      const { status } = await gateway.start(port);
+      running = next;
+      say(
+        next.config === null || status === 503
+          ? "everything is answered with 503 until it is mended"
+          : `${what} changed, and is in force: ${policyCount(next.config)}`,
+      );
+    } catch (error) {
+      if (isStopping) continue;
+      if (error instanceof UnreadablePolicy) {
+        say(`${what} changed, and cannot be read: ${error.message}; the policy of before still counts`);
+      } else {
+        console.error(gateway.output());
+        say(`nothing is served until ${what} is mended: ${error instanceof Error ? error.message : error}`);
+      }
+    }
   }
 }
 
-/**
- * Before anything is started: the configuration as the Worker would read it, with the local secrets.
- * @returns its warnings
- * @throws with every problem
- */
-function refuseProblems({ bindings, variables }: PolicyFile, secrets: LocalSecrets): readonly ConfigIssue[] {
-  const missing = new Set<string>();
-  const unlisted: readonly SecretNeed["kind"][] = ["list", "signing_keys", "admin_token"]; // made above when missing
-  // What is in .dev.vars counts before [vars], as it does for the Worker.
-  const env: Readonly<Record<string, unknown>> = { ...bindings, ...variables, ...secrets };
-  const loaded = loadConfig(env, ({ name, kind }) => {
-    if (!env[name] && !unlisted.includes(kind)) missing.add(name);
-    return env[name];
-  });
-  if (!loaded.ok) throw invalid(loaded.issues, [...missing]);
-  return loaded.warnings;
+/** Wrangler reads the file too, and may end over what is new in it before that is ours to see. Else it is the end. */
+async function ended(code: number | null): Promise<void> {
+  const turn = turns;
+  do {
+    await wait(4 * INTERVAL_MS);
+    if (isStopping || turns !== turn) return;
+  } while (!areSame(await contentsOf(watched), known));
+  fail(`wrangler ended by itself (exit code ${code})`);
 }
 
-function invalid(issues: readonly ConfigIssue[], missingSecrets: readonly string[]): Error {
-  return new Error(
-    [
-      `${shown(configFile)} is not valid:`,
-      ...issueLines(issues),
-      ...missingSecrets.map((name) => `put \`${name}=…\` into ${shown(secretsFile)}`),
-    ].join("\n"),
+/** Before anything is made. @throws with line and column where it is no TOML */
+function refuseGarbage(text: string): void {
+  try {
+    parsePolicyFile(text, null);
+  } catch (error) {
+    if (error instanceof UnreadablePolicy) throw new Error(`${shown(configFile)}: ${error.message}`);
+    throw error;
+  }
+}
+
+/** @throws UnreadablePolicy with line and column where it is no TOML */
+function judge(text: string, secrets: LocalSecrets): LocalPolicy {
+  return judgePolicy(text, secrets, shown(secretsFile));
+}
+
+async function migrate({ file }: LocalPolicy): Promise<void> {
+  if (!Object.hasOwn(file.bindings, "DB")) return;
+  await runWrangler(
+    ["d1", "migrations", "apply", "DB", "--local", "--config", configFile, "--persist-to", dataDirectory],
+    isVerbose,
   );
+  say(`D1 is up to date in ${shown(dataDirectory)}`);
 }
 
 /**
- * Adds the demo accounts to the local D1.
- *
- * @returns what makes the guide of an address; `null` when `wrangler.toml` has no demo site any more
+ * What to try, for an address. Where there is the demo site, adds its accounts to the local D1.
  * @throws when the configuration is not valid
  */
-async function prepareDemo(secrets: LocalSecrets): Promise<((address: string) => string) | null> {
+async function prepareGuide(secrets: LocalSecrets): Promise<(address: string) => string> {
   const platform = await getPlatformProxy<{ DB?: D1Database }>({
     configPath: configFile,
     envFiles: [secretsFile],
@@ -125,11 +186,16 @@ async function prepareDemo(secrets: LocalSecrets): Promise<((address: string) =>
   });
   try {
     const loaded = loadConfig(platform.env);
-    if (!loaded.ok) throw invalid(loaded.issues, []);
+    if (!loaded.ok)
+      throw new Error("the configuration is not valid; `npm run check` says what is wrong with it");
+    const cli = (address: string) => cliFlags(address, flags);
 
     const site = loaded.config.sites.find(({ name }) => name === DEMO_SITE);
     const issuer = site?.jwtIssuers[0];
-    if (site === undefined || issuer?.keys.kind !== "secret" || platform.env.DB === undefined) return null;
+    if (site === undefined || issuer?.keys.kind !== "secret" || platform.env.DB === undefined) {
+      const { sites } = loaded.config;
+      return (address) => firstSteps(sites, address, cli(address)).join("\n");
+    }
 
     const { tagSecrets, peppers } = loaded.config.secrets;
     const prefix = loaded.config.gateway.apiKeyPrefix;
@@ -145,79 +211,11 @@ async function prepareDemo(secrets: LocalSecrets): Promise<((address: string) =>
       user: { ...user, jwt: await mintDemoJwt(DEMO_USER, provider) },
       admin: { ...admin, jwt: await mintDemoJwt(DEMO_ADMIN, provider) },
     };
-    return (address) => demoGuide(address, people);
+    const host = site.hosts?.[0] ?? null;
+    return (address) => demoGuide(address, people, host, cli(address));
   } finally {
     await platform.dispose();
   }
-}
-
-/** @returns the address it answers on, and its exit code in time */
-async function startGateway(port: number): Promise<{ address: string; exited: Promise<number | null> }> {
-  const started = startWrangler(
-    [
-      ...[
-        "dev",
-        "--config",
-        configFile,
-        "--local",
-        "--ip",
-        HOST,
-        "--port",
-        String(port),
-        "--inspector-port",
-        "0",
-      ],
-      ...["--persist-to", dataDirectory, "--show-interactive-dev-session=false"],
-      ...(flags.state === undefined ? [] : ["--env-file", secretsFile]),
-    ],
-    (line) => {
-      if (isVerbose) return console.log(line);
-      // The gateway's own log lines are JSON; the rest is wrangler's.
-      const brief = isReady ? inBrief(line) : null;
-      if (brief !== null) console.log(brief);
-    },
-  );
-  gateway = started;
-  const timer = setTimeout(() => fail(`no answer within ${READY_DEADLINE_MS / 1000} s`), READY_DEADLINE_MS);
-  const [, address = ""] = await started.lineMatching(/Ready on (http:\/\/\S+)/);
-  const health = await fetch(`${address}/_gateway/health`);
-  clearTimeout(timer);
-  if (health.status === 503) {
-    throw new Error("the configuration is not valid; `npm run check` says what is wrong with it");
-  }
-  await health.body?.cancel();
-  return { address, exited: started.exited };
-}
-
-async function choosePort(): Promise<number> {
-  if (flags.port !== undefined) {
-    const port = Number(flags.port);
-    if (!Number.isInteger(port) || port < 0 || port > 65_535)
-      throw new Error("--port wants a number up to 65535");
-    const free = await freePort(port);
-    if (free === null)
-      throw new Error(`port ${port} is taken; try another one: npm start -- --port ${port + 1}`);
-    return free;
-  }
-  const usual = await freePort(DEFAULT_PORT);
-  if (usual !== null) return usual;
-  say(`port ${DEFAULT_PORT} is taken, using a free one`);
-  return (await freePort(0)) ?? 0;
-}
-
-/** The port that was free a moment ago; `null` when it is taken. For 0, any free one. */
-function freePort(port: number): Promise<number | null> {
-  return new Promise((resolvePort, reject) => {
-    const server = createServer();
-    server.once("error", (error: NodeJS.ErrnoException) => {
-      if (error.code === "EADDRINUSE") resolvePort(null);
-      else reject(error);
-    });
-    server.listen(port, HOST, () => {
-      const address = server.address();
-      server.close(() => resolvePort(typeof address === "object" && address !== null ? address.port : port));
-    });
-  });
 }
 
 /** Ends wrangler and workerd with us: on Ctrl-C, when asked to, and when npm is gone without a word (it `exec`s us). */
@@ -225,7 +223,7 @@ function stopWithUs(): void {
   const stop = async () => {
     if (isStopping) return;
     isStopping = true;
-    await gateway?.stop();
+    await gateway.stop();
     process.exit(0);
   };
   for (const name of ["SIGINT", "SIGTERM", "SIGHUP"] as const) process.on(name, stop);
@@ -241,7 +239,7 @@ function say(message: string): void {
 }
 
 function fail(message: string): never {
-  if (!isVerbose && gateway !== null) console.error(gateway.output());
+  if (!isVerbose && gateway.output() !== "") console.error(gateway.output());
   console.error(`postern: ${message}`);
   process.exit(1);
 }

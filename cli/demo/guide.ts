@@ -18,12 +18,18 @@ interface People {
   readonly admin: DemoPerson;
 }
 
-/** Not a `curl` line: the CLI finds the gateway and its `ADMIN_TOKEN` by itself. */
-const ADMINISTRATION =
-  "# users, keys, sessions, the audit log, from another terminal\nnpm run postern -- users list --realm demo";
-
-/** @param address without a trailing slash */
-export function demoGuide(address: string, { user, admin }: People): string {
+/**
+ * @param address without a trailing slash
+ * @param host what the site wants to be called; `null`: anything
+ * @param cliFlags for the CLI to find this gateway and its `ADMIN_TOKEN`
+ */
+export function demoGuide(
+  address: string,
+  { user, admin }: People,
+  host: string | null,
+  cliFlags: string,
+): string {
+  const hostOption = host === null ? "" : ` -H 'Host: ${host}'`;
   const credentials = [user, admin].map((person) => {
     const { id, username, role, scopes } = person.account;
     return [
@@ -37,9 +43,10 @@ export function demoGuide(address: string, { user, admin }: People): string {
   const examples = demoExamples({ user, admin }).map(({ status, why, path, method, headers = [] }) => {
     const options = headers.map((header) => ` -H '${header}'`).join("");
     const verb = method === undefined ? "" : ` -X ${method}`;
-    return `# ${status}  ${why}\ncurl -i${verb}${options} ${address}${path}`;
+    return `# ${status}  ${why}\ncurl -i${verb}${hostOption}${options} ${address}${path}`;
   });
-  return [...credentials, ...examples, ADMINISTRATION].join("\n\n");
+  const administration = `# users, keys, sessions, the audit log, from another terminal\nnpm run postern -- users list --realm demo${cliFlags}`;
+  return [...credentials, ...examples, administration].join("\n\n");
 }
 
 /** The paths and what they demand are in `wrangler.toml`, `SITE_DEMO`. */

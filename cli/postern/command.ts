@@ -63,7 +63,7 @@ const COMMON = {
   url: {
     type: "string",
     value: "URL",
-    says: "the gateway; default: POSTERN_URL, else http://127.0.0.1:8787",
+    says: "the gateway; default: POSTERN_URL, else where npm start listens",
   },
   json: { type: "boolean", says: "print what the API answers" },
   config: { type: "string", value: "FILE", says: "another wrangler.toml than the project's own" },

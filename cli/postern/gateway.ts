@@ -1,6 +1,7 @@
 // The admin API of one gateway, as the CLI calls it.
 import { readFileSync } from "node:fs";
 import { parseEnv } from "node:util";
+import { listeningAt } from "../listening.ts";
 import { localState } from "../local-state.ts";
 import type { Place } from "./command.ts";
 import { Failure } from "./failure.ts";
@@ -45,7 +46,7 @@ export interface CallOptions {
 /** @throws Failure where the address must not be used, or there is no token */
 export function createGateway(place: Place): Gateway {
   const given = place.url ?? (process.env.POSTERN_URL || undefined);
-  const url = addressOf(given ?? DEFAULT_URL);
+  const url = addressOf(given ?? listeningAt(localState(place).dataDirectory) ?? DEFAULT_URL);
   const token = tokenFor(url, place);
   // Whoever names both says where the token may go. Otherwise it goes to nobody who does not look like a gateway.
   let isKnown = given !== undefined && process.env.POSTERN_TOKEN !== undefined;
@@ -171,10 +172,26 @@ async function send(
   }
 }
 
+/** What Node says, for people. */
+const WORDS: Readonly<Record<string, string>> = {
+  ECONNREFUSED: "nobody listens there",
+  ECONNRESET: "the connection was ended before an answer",
+  ENOTFOUND: "there is no such host",
+  EAI_AGAIN: "the host's address could not be looked up",
+  UND_ERR_SOCKET: "the connection was ended before an answer",
+  "Error: bad port": "its port is one that is never used for HTTP",
+};
+
 function unreachable(url: URL, error: unknown): Failure {
   const cause = error instanceof Error && error.cause instanceof Error ? error.cause : error;
+  if (cause instanceof DOMException && cause.name === "TimeoutError") {
+    return new Failure(
+      "unreachable",
+      `${url.origin} cannot be reached: no answer within ${TIMEOUT_MS / 1_000} s`,
+    );
+  }
   const code = cause instanceof Error && "code" in cause ? String(cause.code) : String(cause);
-  const why = code === "ECONNREFUSED" ? "nobody listens there" : printable(code.split("\n", 1)[0] ?? "");
+  const why = WORDS[code] ?? printable(code.split("\n", 1)[0] ?? "");
   const mend = isLoopback(url) ? "; start it with npm start, or name another with --url" : "";
   return new Failure("unreachable", `${url.origin} cannot be reached: ${why}${mend}`);
 }
@@ -190,7 +207,7 @@ function parsed(text: string, url: URL, status: number): unknown {
 const noGateway = (url: URL, status: number) =>
   new Failure(
     "unreachable",
-    `${url.origin} answered ${status}, and not as a gateway does: is --url the host of its control plane?`,
+    `${url.origin} answered ${status}, and not as a gateway does: name the host of its control plane with --url`,
   );
 
 function refusalOf(body: unknown, { status, headers }: Response, url: URL): Refusal {

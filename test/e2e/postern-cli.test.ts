@@ -1,7 +1,7 @@
 // The CLI against a gateway under `wrangler dev`: what it prints, what it refuses, and with which exit code.
 import { execFile } from "node:child_process";
 import { randomBytes } from "node:crypto";
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { promisify } from "node:util";
@@ -467,7 +467,46 @@ describe("exit codes", { timeout: TIMEOUT_MS }, () => {
   it("3: nobody there, and nobody who is a gateway", async () => {
     const nobody = await postern(["realms", "list", "--url", "http://127.0.0.1:9"]);
     expect(nobody.status).toBe(3);
-    expect(nobody.stderr).toContain("cannot be reached");
+    expect(nobody.stderr).toContain("cannot be reached: its port is one that is never used for HTTP");
+  });
+
+  it("2: a flag without its value, or with one too many, in words of our own", async () => {
+    const lacking = await postern(["users", "list", "--realm"]);
+    expect(lacking).toMatchObject({ status: 2, stdout: "" });
+    expect(lacking.stderr).toContain("postern: --realm needs a value");
+    const dashed = await postern(["users", "list", "--realm", "--json"]);
+    expect(dashed.stderr).toContain("postern: --realm needs a value");
+    const surplus = await postern(["users", "list", "--json=1"]);
+    expect(surplus.stderr).toContain("postern: --json takes no value");
+    for (const { stderr } of [lacking, dashed, surplus]) expect(stderr).not.toMatch(/argument|Option/);
+  });
+
+  it("3: what nobody has named and is no gateway is not sent a token", async () => {
+    const directory = mkdtempSync(join(scratch, "note-"));
+    const seen: (string | undefined)[] = [];
+    const foreign = await startProxy(dev.address, (request, response) => {
+      seen.push(request.headers.authorization);
+      response.writeHead(200, { "content-type": "application/json" });
+      response.end('{"status":"fine"}');
+      return true;
+    });
+    mkdirSync(join(directory, "data"));
+    const note = (url: string) =>
+      writeFileSync(join(directory, "data/listening.json"), JSON.stringify({ url, pid: process.pid }));
+    const run = () =>
+      runPostern(["realms", "list", "--state", directory], {
+        environment: { POSTERN_TOKEN: dev.adminToken },
+      });
+
+    note(foreign.address);
+    const refused = await run();
+    await foreign.close();
+    expect(refused).toMatchObject({ status: 3, stdout: "" });
+    expect(refused.stderr).toContain(`${foreign.address} answered 200, and not as a gateway does`);
+    expect(seen).toEqual([undefined]);
+
+    note(dev.address);
+    expect(await run()).toMatchObject({ status: 0, stderr: "" });
   });
 
   it("0: --help, for all and for one", async () => {

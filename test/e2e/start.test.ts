@@ -1,13 +1,15 @@
 // What a newcomer runs: `npm start`, the curl lines it prints, Ctrl-C, and `npm start` again.
 import { type ChildProcess, execFile, spawn, spawnSync } from "node:child_process";
+import { randomBytes } from "node:crypto";
 import { once } from "node:events";
-import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { mkdtempSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
 import { connect, createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { promisify } from "node:util";
 import { afterAll, describe, expect, it } from "vitest";
+import { runPostern } from "../support/node/postern-cli.ts";
 
 const SCRIPT = fileURLToPath(new URL("../../cli/start.ts", import.meta.url));
 const POSTERN = fileURLToPath(new URL("../../cli/postern.ts", import.meta.url));
@@ -31,8 +33,10 @@ interface CurlLine {
   readonly headers: readonly (readonly [string, string])[];
 }
 
-async function start(...args: readonly string[]): Promise<Running> {
-  const child = spawn(process.execPath, [SCRIPT, "--state", state, ...args], {
+const start = (...args: readonly string[]) => startIn(state, ...args);
+
+async function startIn(directory: string, ...args: readonly string[]): Promise<Running> {
+  const child = spawn(process.execPath, [SCRIPT, "--state", directory, ...args], {
     stdio: ["ignore", "pipe", "pipe"],
   });
   started.push(child);
@@ -158,6 +162,11 @@ describe("npm start", () => {
       const running = await start("--port", "0");
       expect(readFileSync(join(state, ".dev.vars"), "utf8")).toBe(firstSecrets);
       expect(running.output()).not.toContain("seeded");
+      expect(running.output()).not.toContain("had to be made anew");
+      // The CLI finds it by itself, wherever it listens.
+      expect(running.output()).toContain(`users list --realm demo --url ${running.address} --state ${state}`);
+      const found = await runPostern(["realms", "list", "--state", state]);
+      expect(found).toMatchObject({ status: 0, stderr: "" });
 
       const { origin } = new URL(running.address);
       const old = firstLines.filter(({ status, why }) => status === 200 && !why.includes("JWT"));
@@ -205,6 +214,19 @@ describe("npm start", () => {
   );
 
   it(
+    "says what is dead when the secrets were lost and the data was not",
+    async () => {
+      rmSync(join(state, ".dev.vars"));
+      const running = await start("--port", "0");
+      expect(running.output()).toContain("POSTERN_TAG_SECRETS and POSTERN_PEPPERS had to be made anew");
+      expect(running.output()).toContain(`rm -r ${join(state, "data")}`);
+      running.child.kill("SIGINT");
+      expect(await running.exited).toBe(0);
+    },
+    TIMEOUT_MS,
+  );
+
+  it(
     "refuses a port that is taken, and leaves nothing behind",
     async () => {
       const server = createServer().listen(0, "127.0.0.1");
@@ -213,6 +235,91 @@ describe("npm start", () => {
       const port = typeof address === "object" && address !== null ? address.port : 0;
       await expect(start("--port", String(port))).rejects.toThrow(`port ${port} is taken`);
       server.close();
+    },
+    TIMEOUT_MS,
+  );
+});
+
+describe("a wrangler.toml that is edited while its gateway runs", () => {
+  const OWN = `
+name = "own"
+main = ${JSON.stringify(fileURLToPath(new URL("../../src/index.ts", import.meta.url)))}
+compatibility_date = "2026-11-01"
+[vars.GATEWAY]
+issuer = "http://127.0.0.1:8787"
+environment = "development"
+[vars.SITE_API]
+origin = "echo"
+users = "none"
+revocation = "none"
+user_context = { algorithm = "HS256", secret = "API_CONTEXT" }
+jwt = { algorithms = ["HS256"], secret = "API_JWT", issuer = "x", audience = "api" }
+routes = [{ path = "/health", auth = "none" }, { path = "/v1/*" }]
+`;
+  const directory = mkdtempSync(join(state, "edited-"));
+  const file = join(directory, "wrangler.toml");
+  const secret = () => randomBytes(48).toString("base64");
+  writeFileSync(file, OWN);
+  writeFileSync(join(directory, ".dev.vars"), `API_CONTEXT='${secret()}'\nAPI_JWT='${secret()}'\n`);
+
+  /** As `sed -i` and many editors do it: the file is another one afterwards. */
+  const replace = (text: string) => {
+    writeFileSync(`${file}.new`, text);
+    renameSync(`${file}.new`, file);
+  };
+
+  it(
+    "is what counts, however it was written, and the terminal says so",
+    async () => {
+      const { child, address, output, exited } = await startIn(directory, "--config", file, "--port", "0");
+      expect(output()).toContain(`curl -i ${address}/`);
+      let seen = output().length;
+      /** What is said of a change, once that is there. */
+      const said = async (edit: () => void, text: string) => {
+        seen = output().length;
+        edit();
+        const options = { timeout: 60_000, interval: 100 };
+        await expect.poll(() => output().slice(seen), options).toContain(text);
+      };
+      const status = async (path: string) => (await fetch(address + path)).status;
+      const edited = OWN.replace('"/health"', '"/healthy"');
+      const inForce = "wrangler.toml changed, and is in force: 1 site, 2 routes";
+
+      writeFileSync(file, OWN);
+      await said(() => replace(edited), inForce);
+      expect([await status("/health"), await status("/healthy")]).toEqual([404, 200]);
+      await said(() => writeFileSync(file, OWN), inForce);
+      expect([await status("/health"), await status("/healthy")]).toEqual([200, 404]);
+
+      await said(() => replace(`${OWN}[oops`), "cannot be read: line 15, column 2");
+      expect(output()).toContain("the policy of before still counts");
+      expect(await status("/health")).toBe(200);
+
+      const wrong = OWN.replace('"/v1/*"', '"/v1/*", auth = "opne"');
+      await said(() => replace(wrong), "everything is answered with 503 until it is mended");
+      expect(output()).toMatch(/changed, and is not valid:\n {2}SITE_API\.routes\[1\]\.auth: must be one of/);
+      expect(await status("/health")).toBe(503);
+      await expect.poll(output).toMatch(/^503 GET \/health {2}config_invalid/m);
+
+      const gone = OWN.replace("src/index.ts", "src/none.ts");
+      await said(() => replace(gone), "nothing is served until");
+      await said(() => replace(OWN), inForce);
+      expect(await status("/health")).toBe(200);
+
+      const secretsFile = join(directory, ".dev.vars");
+      const secrets = readFileSync(secretsFile, "utf8").replace(/^API_JWT=.*\n/m, "");
+      await said(() => writeFileSync(secretsFile, secrets), "put `API_JWT=…` into");
+      await said(
+        () => writeFileSync(secretsFile, `${secrets}API_JWT='${secret()}'\n`),
+        ".dev.vars changed, and is in force",
+      );
+      expect(await status("/health")).toBe(200);
+
+      expect(output()).not.toContain("/_gateway/health");
+      const below = descendants(child.pid ?? 0);
+      child.kill("SIGINT");
+      expect(await exited).toBe(0);
+      expect(below.filter(isAlive)).toEqual([]);
     },
     TIMEOUT_MS,
   );
