@@ -29,6 +29,8 @@ interface SiteTable {
   /** Folded like a request's path. */
   readonly basePath: string;
   readonly root: Node;
+  /** Paths of rows that are not written as they are folded: a path in lower case need not be theirs. */
+  readonly notFolded: ReadonlySet<string>;
   /** What answers for the metadata of a protected resource, by the resource's folded path. */
   readonly metadata: ReadonlyMap<string, Route>;
 }
@@ -84,9 +86,13 @@ export function buildRouteIndex(config: Config): RouteIndex {
  * @throws Problem `path_ambiguous`, `route_not_found`, `method_not_allowed`
  */
 export function matchRoute(index: RouteIndex, arrival: Arrival, trace: Trace): Match {
-  refuseAmbiguity(arrival.ambiguities & ~index.config.relaxedAnywhere);
-  const folded = foldPath(arrival.path);
   const tables = index.sitesByHost.get(arrival.host) ?? index.anyHost;
+  const ambiguity = arrival.ambiguities & ~index.config.relaxedAnywhere;
+  if (ambiguity !== 0) {
+    trace.matched = wholeHost(tables);
+    refuseAmbiguity(ambiguity);
+  }
+  const folded = foldPath(arrival.path);
   if (index.hasResources && folded.startsWith(METADATA_PATH)) {
     const metadata = matchMetadata(tables, folded, arrival, trace);
     if (metadata !== null) return metadata;
@@ -99,7 +105,7 @@ export function matchRoute(index: RouteIndex, arrival: Arrival, trace: Trace): M
   const route = findRoute(table, folded, arrival);
   trace.route = route.key;
   trace.matched = { site: table.site, route };
-  if (table.site.isCaseSensitive && folded !== arrival.path) {
+  if (table.site.isCaseSensitive && (folded !== arrival.path || table.notFolded.has(route.path))) {
     refuseOtherCase(route.path, arrival.path.slice(table.basePath.length));
   }
   if (route.isUnknown) throw new Problem("route_not_found", "the preset knows no such path");
@@ -159,6 +165,13 @@ function refuseOtherCase(pattern: string, path: string): void {
     if (segment === "*" || segment === "" || segment.startsWith(":") || segment === sent[index]) continue;
     throw new Problem("route_not_found", "the path differs in case from its row");
   }
+}
+
+/** Whose clients are spoken to before a path could be looked at: known where one site has the whole host. */
+function wholeHost([only, ...others]: readonly SiteTable[]): Trace["matched"] {
+  return only === undefined || only.basePath !== "" || others.length > 0
+    ? null
+    : { site: only.site, route: null };
 }
 
 function refuseAmbiguity(bits: number): void {
@@ -289,7 +302,10 @@ function siteTable(site: Site): SiteTable {
   const metadata = new Map(
     site.resources.map(({ path, metadataRoute }) => [foldConfiguredPath(path), metadataRoute]),
   );
-  return { site, basePath: foldConfiguredPath(site.basePath), root, metadata };
+  const notFolded = new Set(
+    site.routes.map(({ path }) => path).filter((path) => path !== foldConfiguredPath(path)),
+  );
+  return { site, basePath: foldConfiguredPath(site.basePath), root, notFolded, metadata };
 }
 
 /** Walks a path as configured (`/a/:b/*`), making nodes where there are none. */

@@ -14,7 +14,7 @@ import { freshnessBeforeLimit } from "../limit.ts";
 import type { Match } from "../route.ts";
 import { originUrl, setOurHeaders, signContext } from "../user-context.ts";
 import { roleAt, stepOf } from "./role.ts";
-import { isFromAllowedOrigin, isSafeRequest } from "./same-origin.ts";
+import { mayUseCookie } from "./same-origin.ts";
 import { wrongOwnerClaim } from "./stored-credential.ts";
 import { readStrictObject } from "./strict-json.ts";
 import { nameOfUnknownOwner } from "./unknown-owner.ts";
@@ -150,15 +150,6 @@ async function ask(inquiry: Inquiry, match: Match, context: RequestContext): Pro
   }
   if (answer.finding !== null) return answer.finding;
   throw unavailable(`the origin answered ${answer.status}, and nothing to rely on`);
-}
-
-/** The cookie is the system's own, whose pages send the user header with it; no page of another origin can. */
-function mayUseCookie(match: Match, context: RequestContext): boolean {
-  const { request } = context.arrival;
-  if (isSafeRequest(request) || isFromAllowedOrigin(match, context)) return true;
-  const { userHeader, userHeaderOnSessions } = match.site.credentials;
-  const isFromPage = request.headers.has("origin") || request.headers.has("sec-fetch-site");
-  return !isFromPage && userHeader !== null && userHeaderOnSessions;
 }
 
 /** Nothing says when it was issued, so whatever revokes everything that was issued before now revokes it. */

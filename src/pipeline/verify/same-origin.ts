@@ -29,3 +29,16 @@ export function isFromAllowedOrigin({ site }: Match, { arrival }: RequestContext
     origin === `${arrival.scheme}://${arrival.authority}` && (fetchSite === null || isSameSiteByMetadata)
   );
 }
+
+/**
+ * Whether a request may act for whoever its cookie belongs to: it reads only, comes from an allowed page, or comes from no
+ * page at all and says beside the cookie whose it is, as programs do where a site demands that header of sessions. No page
+ * of another origin can add it unasked, and who reads the cookie compares it with the owner.
+ */
+export function mayUseCookie(match: Match, context: RequestContext): boolean {
+  const { request } = context.arrival;
+  if (isSafeRequest(request) || isFromAllowedOrigin(match, context)) return true;
+  const { userHeader, userHeaderOnSessions } = match.site.credentials;
+  if (userHeader === null || !userHeaderOnSessions) return false;
+  return !request.headers.has("origin") && !request.headers.has("sec-fetch-site");
+}

@@ -7,7 +7,7 @@ import { createBoundedMap } from "../../records/bounded-map.ts";
 import type { Records } from "../../records/types.ts";
 import type { Verifier } from "../authenticate.ts";
 import { freshnessBeforeLimit } from "../limit.ts";
-import { isFromAllowedOrigin, isSafeRequest } from "./same-origin.ts";
+import { mayUseCookie } from "./same-origin.ts";
 import { decideByRecord } from "./stored-credential.ts";
 
 export interface SessionVerifierDeps {
@@ -32,9 +32,7 @@ export function createSessionVerifier({ records, secrets }: SessionVerifierDeps)
     const dot = value.indexOf(".");
     const known = remembered.get(value);
     if (known === undefined && !FORM.test(value)) return { kind: "reject", reason: "malformed" };
-    if (!isSafeRequest(context.arrival.request) && !isFromAllowedOrigin(match, context)) {
-      return { kind: "reject", reason: "cross_site" };
-    }
+    if (!mayUseCookie(match, context)) return { kind: "reject", reason: "cross_site" };
     if (known === undefined && !(await hasValidSessionTag(value, secrets.tagSecrets))) {
       return { kind: "reject", reason: "tag" };
     }

@@ -501,7 +501,7 @@ describe("cost", () => {
 });
 
 describe("an origin whose paths differ by case", () => {
-  const rows = ["/api/user/self", "/api/user/:id", "/api/user/", "/api/files/*", "/*"];
+  const rows = ["/api/user/self", "/api/user/:id", "/api/user/", "/api/files/*", "/api/Admin/:id", "/*"];
   const found = (target: string, isCaseSensitive: boolean) => {
     const site = config(rows, { isCaseSensitive });
     try {
@@ -522,6 +522,8 @@ describe("an origin whose paths differ by case", () => {
     ["/API/user/7", "route_not_found"],
     ["/Api/files/x", "route_not_found"],
     ["/api/user/sel%46", "route_not_found"],
+    ["/api/Admin/x", "/api/Admin/:id"],
+    ["/api/admin/x", "route_not_found"],
   ])("is asked for %s only by the row as written: %s", (target, expected) => {
     expect(found(target, true)).toBe(expected);
   });
