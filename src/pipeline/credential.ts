@@ -1,7 +1,7 @@
 // Step 2: request -> credential | null. Looks where the site says; verifies nothing.
 import type { CredentialRules } from "../config/types.ts";
 import type { RequestContext } from "../context.ts";
-import type { PresetRules } from "../presets/preset.ts";
+import type { Place, PresetRules } from "../presets/preset.ts";
 import { Problem } from "../problem.ts";
 import type { Arrival, Credential, CredentialKind, Principal } from "../types.ts";
 import { cookieValues, parameterValues, withoutCookies, withoutParameters } from "./pieces.ts";
@@ -128,13 +128,15 @@ function removeAsPreset(
   { route, site }: Match,
   { arrival, trace }: RequestContext,
 ): string {
-  const { forwardCredential, userHeader, cookies } = site.credentials;
+  const { forwardCredential, userHeader } = site.credentials;
+  const places = preset.places(arrival, route);
+  removeCookies(headers, cookiesOfOurs(site.credentials, places, trace.place));
   if (forwardCredential && (route.auth === "none" || (principal === null && trace.observed !== null))) {
     return arrival.search;
   }
   const kept = forwardCredential && principal !== null ? trace.place : null;
   const parameters: string[] = [];
-  for (const place of preset.places(arrival, route)) {
+  for (const place of places) {
     if (kept?.in === "subprotocol" && (place.in === "subprotocol" || place.name === SUBPROTOCOLS)) {
       joinSubprotocols(headers);
       continue;
@@ -145,12 +147,25 @@ function removeAsPreset(
     else if (place.in === "subprotocol") removeSubprotocol(headers, place.name);
     else if (!preset.isForeign(place, headers.get(place.name) ?? "")) headers.delete(place.name);
   }
-  // The cookie of the realm's own sign-in, which the preset need not know of.
-  if (kept?.in !== "cookie") removeCookies(headers, cookies);
   const kind = principal?.credential.kind;
   if (userHeader !== null && (kept === null || (kind !== "pat" && kind !== "session")))
     headers.delete(userHeader);
   return parameters.length > 0 ? withoutParameters(arrival.search, parameters) : arrival.search;
+}
+
+/**
+ * The cookie of the realm's own sign-in, where it is none that the system has too. It is good at the gateway alone, so it
+ * stays here on every route, unless it decided and the site forwards what did.
+ */
+function cookiesOfOurs(
+  { cookies, forwardCredential }: CredentialRules,
+  places: readonly Place[],
+  decided: Place | null,
+): readonly string[] {
+  if (cookies.length === 0) return cookies;
+  const isTheirs = (name: string) => places.some((place) => place.in === "cookie" && place.name === name);
+  const isKept = (name: string) => forwardCredential && decided?.in === "cookie" && decided.name === name;
+  return cookies.filter((name) => !isTheirs(name) && !isKept(name));
 }
 
 /** Takes the entries that hold `prefix`, behind whatever an origin passes over, out of the list; others stay (RFC 6455 §11.3.4). */

@@ -2,6 +2,7 @@
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import {
   addPat,
+  addSession,
   addUser,
   DB,
   emptyStores,
@@ -111,9 +112,9 @@ function contextOf(request: Request | undefined): Record<string, unknown> {
 const isQuestion = (request: Request) =>
   QUESTIONS.has(new URL(request.url).pathname) && contextOf(request).anonymous === true;
 
-const start = (site: object = {}) =>
+const start = (site: object = {}, vars: object = {}) =>
   startGateway({
-    vars: { GATEWAY: { ...GATEWAY, realms: {} }, SITE_TEST: { ...SITE, ...site } },
+    vars: { GATEWAY: { ...GATEWAY, realms: {} }, SITE_TEST: { ...SITE, ...site }, ...vars },
     origin: (request) => {
       if (!isQuestion(request)) return new Response("from the origin");
       asked.push(request);
@@ -333,6 +334,19 @@ describe("beside a realm that knows some of them", () => {
     expect(asked).toEqual([]);
     expect((await call(pat())).status).toBe(200);
     expect(asked).toHaveLength(1);
+  });
+
+  it("the gateway's own session stays here, whichever session decides", async () => {
+    const realms = { main: { sign_in: { cookie: "__Host-own" } } };
+    gateway = start({ users: "required" }, { GATEWAY: { ...GATEWAY, realms } });
+    const own = `__Host-own=${await addSession("ses_1")}`;
+    const both = { ...session(), cookie: `theme=dark; ${own}; session=${COOKIE}` };
+    expect(await call(both)).toMatchObject(PASSED);
+    for (const path of ["/", "/api/user/logout", "/api/pricing"])
+      expect((await call(both, path)).status).toBe(200);
+    expect(await call({ ...pat(), cookie: own })).toMatchObject(PASSED);
+    const [cookie, left] = ["theme=dark; session=", forwarded().map(({ headers }) => headers.get("cookie"))];
+    expect(left).toEqual([...Array(4).fill(cookie + COOKIE), null]);
   });
 
   it("whoever is disabled here is banned", async () => {
