@@ -1,6 +1,6 @@
 // One site, compiled: every default filled in, every key checked against the others.
 import { foldConfiguredPath } from "../pipeline/path.ts";
-import type { Preset } from "../presets/preset.ts";
+import { checkPreset } from "./check-preset.ts";
 import { compileCors } from "./cors.ts";
 import { compileCredentialRules, verifiableKinds } from "./credential-rules.ts";
 import { compileJwtIssuer } from "./jwt-issuer.ts";
@@ -75,7 +75,7 @@ export function compileSite(
       `must be "required": people sign in to the realm ${realm.name}, and what they get is theirs`,
     );
   }
-  checkPreset(source, scope);
+  checkPreset(source, realm, scope);
   const preset = source.preset?.compile({ values, keyOf, isIssuing: values.issue ?? false }, scope) ?? null;
   const introspection = (values.introspect === true && source.preset?.introspection) || null;
   const jwtIssuers = compileIssuers(source, realm, scope);
@@ -139,60 +139,6 @@ function withSignIn(rules: CredentialRules, isHeaderNamed: boolean, { signIn }: 
   const isKnown = signIn.cookie === null || rules.cookies.includes(signIn.cookie);
   const cookies = isKnown ? rules.cookies : [...rules.cookies, signIn.cookie ?? ""];
   return { ...rules, cookies, userHeaderOnSessions: isHeaderNamed };
-}
-
-/** Keys that only presets understand, and what a preset leaves no choice about. */
-function checkPreset({ preset, values, jwt, isGiven, failed, keyOf }: SiteSource, { issues }: Scope): void {
-  if (preset === null) {
-    for (const name of ["issue", "introspect", "errors", "api_keys", "site_id"] as const) {
-      if (isGiven(name) && !failed.has("preset")) {
-        issues.add(keyOf(name), "has a meaning only beside preset");
-      }
-    }
-    return;
-  }
-  for (const name of ["credentials", "conflict", "on_invalid"] as const) {
-    if (isGiven(name)) {
-      issues.add(keyOf(name), `is what the preset ${preset.name} says itself: leave it out`);
-    }
-  }
-  if (isGiven("base_path")) {
-    issues.add(
-      keyOf("base_path"),
-      `does not go with a preset, whose clients know paths of a host: name one in hosts`,
-    );
-  }
-  if (values.issue === true && !preset.canIssue) {
-    issues.add(keyOf("issue"), `is not possible with the preset ${preset.name}: leave it out`);
-  }
-  // In the order of the preset's levels, which is that of its steps.
-  const steps = [...new Set(Object.values(preset.levels).flatMap(({ role }) => role ?? []))];
-  const ladder = (values.roles ?? DEFAULT_LADDER).filter((role) => steps.includes(role));
-  if (ladder.join(" ") !== steps.join(" ") && !failed.has("roles")) {
-    issues.add(keyOf("roles"), `must hold the steps that ${preset.name} asks for: ${steps.join(" < ")}`);
-  }
-  if (values.introspect === true) {
-    const flaw = introspectFlaw(preset, values);
-    if (flaw !== null) issues.add(keyOf("introspect"), flaw);
-  }
-  if (preset.jwt !== null && jwt.length === 0 && !failed.has("jwt")) {
-    issues.add(keyOf("jwt"), `is required with the preset ${preset.name}: a table with secret = "NAME"`);
-  } else if (preset.jwt === null && jwt.length > 0) {
-    issues.add(keyOf("jwt"), `has no meaning with the preset ${preset.name}, whose clients have no JWTs`);
-  }
-}
-
-/** Why there is nothing to ask, and the mend; `null`: there is. */
-function introspectFlaw(
-  { introspection, name }: Preset,
-  { issue, origin }: SiteSource["values"],
-): string | null {
-  if (issue === true)
-    return "does not go with issue, where Postern knows every credential: leave one of them out";
-  if (introspection === undefined) return `is not possible with the preset ${name}: leave it out`;
-  return origin === "echo"
-    ? "needs an origin that knows credentials, and echo knows none: leave it out"
-    : null;
 }
 
 /** Whether any route may lead to a look-up of users, keys or revocations, which needs D1. */

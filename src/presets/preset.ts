@@ -130,6 +130,10 @@ export interface Preset {
   readonly isCaseSensitive: boolean;
   /** Whether Postern can stand in for the system's own sign-in. */
   readonly canIssue: boolean;
+  /** Keys of a site that this preset understands, and not every one. */
+  readonly settings: readonly ("api_keys" | "site_id")[];
+  /** Whether the system makes keys or tokens that only a record of them, or the system itself, can tell from guesses. */
+  readonly hasOpaqueCredentials: boolean;
   /** What the site says where its table does not. */
   readonly defaults: (isIssuing: boolean) => SiteInput;
   /** `null`: its clients have no JWTs. */

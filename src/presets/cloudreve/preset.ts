@@ -10,6 +10,8 @@ export const cloudreve: Preset = {
   name: "cloudreve",
   isCaseSensitive: true,
   canIssue: true,
+  settings: ["site_id"],
+  hasOpaqueCredentials: false,
   defaults: (isIssuing) => ({
     users: isIssuing ? "required" : "none",
     on_invalid: "anonymous",

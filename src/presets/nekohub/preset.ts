@@ -61,6 +61,8 @@ me : GET=/api/v1/auth/me
 export const nekohub: Preset = {
   name: "nekohub",
   canIssue: true,
+  settings: ["api_keys"],
+  hasOpaqueCredentials: false,
   isCaseSensitive: false,
   defaults: (isIssuing) => ({
     users: isIssuing ? "required" : "none",

@@ -15,6 +15,8 @@ export const newApiCurrent: Preset = {
   name: "new-api-current",
   isCaseSensitive: true,
   canIssue: true,
+  settings: [],
+  hasOpaqueCredentials: true,
   defaults: (isIssuing) => ({
     on_invalid: "anonymous",
     user_header: false,

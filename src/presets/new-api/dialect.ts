@@ -62,7 +62,6 @@ function atGate({ code, status, details }: Problem, { trace }: RequestFacts): Re
     case "permission_denied":
       return [200, "privileges"];
     case "store_unavailable":
-    case "introspection_unavailable":
       return [status, "database"];
     default:
       return null;

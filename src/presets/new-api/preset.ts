@@ -15,6 +15,8 @@ export const newApi: Preset = {
   name: "new-api",
   isCaseSensitive: true,
   canIssue: true,
+  settings: [],
+  hasOpaqueCredentials: true,
   defaults: (isIssuing) => ({
     on_invalid: "anonymous",
     user_header: "New-Api-User",

@@ -36,3 +36,48 @@ describe("a row where the gateway answers", () => {
     expect(warningsOf(site(values, route)).join()).not.toContain("takes the place");
   });
 });
+
+describe("keys and tokens that were not made here", () => {
+  const warned = (values: Table, realms: Table = {}) =>
+    warningsOf({
+      ...site(values),
+      GATEWAY: { issuer: "https://auth.example.com", hosts: ["auth.example.com"], realms },
+    }).join();
+  const REFUSED =
+    "SITE_FILES.preset: new-api-current makes keys and tokens that nobody here can tell from guesses";
+
+  it("are warned of where nothing says which are good", () => {
+    expect(warned({})).toContain(REFUSED);
+    expect(warned({}, { files: { untagged_keys: false } })).toContain(REFUSED);
+  });
+
+  it.each<[string, Table, Table?]>([
+    ["imported", {}, { files: { untagged_keys: true } }],
+    ["asked about", { introspect: true }],
+    ["made here", { issue: true }],
+    ["not taken", { users: "none" }],
+  ])("are no matter where they are %s", (_, values, realms) => {
+    expect(warned(values, realms)).not.toContain("nobody here can tell");
+  });
+});
+
+describe("what a preset has no use for", () => {
+  it.each<[string, Table, string]>([
+    [
+      "another system's key",
+      { site_id: "6f1f6d64" },
+      "SITE_FILES.site_id: has no meaning with the preset new-api-current: leave it out",
+    ],
+    [
+      "algorithms that its tokens are not signed by",
+      { jwt: { secret: "SESSION_SECRET", algorithms: ["HS256", "HS512"] } },
+      "SITE_FILES.jwt.algorithms: is HS256 with the preset new-api-current: leave it out",
+    ],
+  ])("is an error: %s", (_, values, said) => {
+    expect(issuesOf(site(values))).toContain(said);
+  });
+
+  it("is nothing where it says the same", () => {
+    expect(issuesOf(site({ jwt: { secret: "SESSION_SECRET", algorithms: ["HS256"] } }))).toEqual([]);
+  });
+});
