@@ -25,6 +25,14 @@ export const ADDRESS_RULE: ThrottleRule = {
 };
 const ADDRESS_WINDOW_SECONDS = 600;
 
+/** For what a user may well do at any time, and a thousand times only to wear D1 and every isolate's view of it out. */
+export const RENEWAL_RULE: ThrottleRule = {
+  freeAttempts: 20,
+  firstDelaySeconds: 60,
+  maxDelaySeconds: 1_200,
+  forgetAfterSeconds: 2_400,
+};
+
 export interface ThrottleKey {
   readonly key: string;
   readonly rule: ThrottleRule;

@@ -8,6 +8,7 @@ import { hasValidSessionTag, mintSessionCookie, randomBase62 } from "../../crypt
 import { storedDigests } from "../../crypto/digest.ts";
 import { beginSession, endSessions } from "../../issuer/sessions.ts";
 import { newestPepper } from "../../issuer/sign-in.ts";
+import { RENEWAL_RULE } from "../../issuer/throttle-rules.ts";
 import { cookieValues } from "../../pipeline/pieces.ts";
 import { Problem } from "../../problem.ts";
 import type { CredentialView } from "../../store/directory.ts";
@@ -100,8 +101,9 @@ async function self({ context, principal }: AnswerCall): Promise<Response> {
 
 /**
  * `GET /api/user/token`: a new personal access token each time, in the place of the one before. The old one ends in the
- * transaction that makes the new one, so that there are never two, and never none.
- * @throws Problem `changed_meanwhile` after having lost to other requests several times
+ * transaction that makes the new one, so that there are never two, and never none. Slowed down per user, where the
+ * original does so per address.
+ * @throws Problem `changed_meanwhile` after having lost to other requests several times; `rate_limited`
  */
 async function newToken({ context, principal }: AnswerCall): Promise<Response> {
   const { method } = context.arrival;
@@ -109,6 +111,9 @@ async function newToken({ context, principal }: AnswerCall): Promise<Response> {
   if (method !== "GET") throw new Problem("method_not_allowed", `${method} for a token`, { allow: ["GET"] });
   if (principal === null) throw new Problem("credential_missing", "nobody");
   const services = servicesOf(context);
+  const key = `token:${principal.realm}/${principal.id}`;
+  const retryAfterSeconds = await services.throttle.take([{ key, rule: RENEWAL_RULE }], context.nowSeconds);
+  if (retryAfterSeconds > 0) throw new Problem("rate_limited", "new tokens", { retryAfterSeconds });
   for (let attempt = 0; attempt < MAX_ATTEMPTS; attempt++) {
     const token = await replaceToken(principal, context, services);
     if (token === null) continue;

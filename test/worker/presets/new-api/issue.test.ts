@@ -316,6 +316,25 @@ describe("the personal access token (New API §3.1, GET /api/user/token)", () =>
     expect(works).toHaveLength(1);
   });
 
+  it("the 22nd within minutes is 429 with an empty body, and makes nothing; another user's is not", async () => {
+    const cookie = await signIn();
+    let authorization = "";
+    for (let made = 0; made < 21; made++) authorization = await newToken({ cookie });
+    const before = await actions();
+    const slowed = await get("token", { authorization });
+    expect(await bodyOf(slowed)).toEqual({ status: 429, body: "" });
+    expect(slowed.headers.get("retry-after")).toBe("60");
+    expect(await actions()).toEqual(before);
+    expect((await bodyOf(await get("models", { authorization }))).body).toBe("from the origin");
+    await addUser("8");
+    const other = { authorization: await addPat("pat_of_8", { userId: "8" }), "new-api-user": "8" };
+    expect((await gateway.fetch("/api/user/token", { headers: other })).status).toBe(200);
+    vi.setSystemTime(NOW_MS + 59_000);
+    expect((await get("token", { authorization })).status).toBe(429);
+    vi.setSystemTime(NOW_MS + 60_000);
+    expect((await get("token", { authorization })).status).toBe(200);
+  });
+
   it("HEAD makes none", async () => {
     const cookie = await signIn();
     const token = await newToken({ cookie });
