@@ -1,10 +1,11 @@
 // Policy and origin must see the same path. Seeds are random; a failure prints the one to replay.
 import fc from "fast-check";
 import { describe, expect, it, vi } from "vitest";
+import { newTrace } from "../../src/context.ts";
 import { AMBIGUITIES, arrive, canonicalize, foldPath } from "../../src/pipeline/path.ts";
 import { buildRouteIndex, type Match, matchRoute } from "../../src/pipeline/route.ts";
 import { Problem } from "../../src/problem.ts";
-import { aConfig, aRoute, aSite, aTrace, rawRequest } from "../support/worker/policy.ts";
+import { aConfig, aRoute, aSite, rawRequest } from "../support/worker/policy.ts";
 
 const EVERY_AMBIGUITY = Object.values(AMBIGUITIES).reduce((bits, bit) => bits | bit, 0);
 
@@ -36,7 +37,7 @@ const relaxed = tableOf(EVERY_AMBIGUITY);
 /** The match, or `null` when the request was refused by name. Anything else that is thrown fails the test. */
 function decide(index: typeof strict, url: string): Match | null {
   try {
-    return matchRoute(index, arrive(rawRequest(url)), aTrace());
+    return matchRoute(index, arrive(rawRequest(url)), newTrace());
   } catch (error) {
     if (error instanceof Problem) return null;
     throw error;
@@ -348,7 +349,7 @@ describe("requests that opened other gateways", () => {
   );
   const outcomeOf = (target: string) => {
     try {
-      return matchRoute(table, arrive(rawRequest(`https://a.example${target}`)), aTrace());
+      return matchRoute(table, arrive(rawRequest(`https://a.example${target}`)), newTrace());
     } catch (error) {
       if (error instanceof Problem) return error.code;
       throw error;
@@ -418,7 +419,7 @@ describe("requests that opened other gateways", () => {
     ["Forwarded", "host=b.example"],
   ])("requirement 4: %s changes nothing", (name, value) => {
     const request = rawRequest("https://a.example/admin/x", { host: "a.example", [name]: value });
-    const match = matchRoute(table, arrive(request), aTrace());
+    const match = matchRoute(table, arrive(request), newTrace());
     expect(match).toMatchObject({ route: { key: "admin" }, forwardPath: "/admin/x" });
   });
 });
@@ -433,7 +434,7 @@ describe("requirement 3: letters that fold to ASCII are the ASCII letters", () =
     ]),
   );
   const routeOf = (path: string) =>
-    matchRoute(table, arrive(rawRequest(`https://a.example${path}`)), aTrace()).route.key;
+    matchRoute(table, arrive(rawRequest(`https://a.example${path}`)), newTrace()).route.key;
 
   it.each([
     "/%E2%84%AAeys/list/1",
@@ -458,7 +459,7 @@ describe("requirement 3: letters that fold to ASCII are the ASCII letters", () =
     const { forwardPath } = matchRoute(
       table,
       arrive(rawRequest("https://a.example/key%C5%BF/list/1")),
-      aTrace(),
+      newTrace(),
     );
     expect(forwardPath).toBe("/key%C5%BF/list/1");
   });

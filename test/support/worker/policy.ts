@@ -7,7 +7,7 @@ import type {
   Route,
   Site,
 } from "../../../src/config/types.ts";
-import type { RequestContext, Runtime, Trace } from "../../../src/context.ts";
+import { newTrace, type RequestContext, type Runtime } from "../../../src/context.ts";
 import { arrive } from "../../../src/pipeline/path.ts";
 import { buildRouteIndex, type Match, matchRoute } from "../../../src/pipeline/route.ts";
 import type { IntrospectDeps } from "../../../src/pipeline/verify/introspect.ts";
@@ -127,21 +127,6 @@ export function aConfig(sites: readonly Site[], gateway: Partial<GatewayConfig> 
   };
 }
 
-export function aTrace(): Trace {
-  return {
-    matched: null,
-    place: null,
-    site: null,
-    route: null,
-    principalId: null,
-    credentialKind: null,
-    credentialId: null,
-    observed: null,
-    isForwarded: false,
-    problem: null,
-  };
-}
-
 /** A context for the steps up to the credential; what later steps use is absent and throws when touched. */
 export function aContext(config: Config, request: Request): RequestContext {
   return {
@@ -151,7 +136,7 @@ export function aContext(config: Config, request: Request): RequestContext {
     nowSeconds: NOW_SECONDS,
     clientAddress: "203.0.113.7",
     background: () => {},
-    trace: aTrace(),
+    trace: newTrace(),
   };
 }
 
@@ -161,7 +146,7 @@ export function rawRequest(url: string, headers: Record<string, string> = {}, me
 }
 
 export function match(config: Config, request: Request): Match {
-  return matchRoute(buildRouteIndex(config), arrive(request), aTrace());
+  return matchRoute(buildRouteIndex(config), arrive(request), newTrace());
 }
 
 /** The problem that `act` throws; fails when it throws nothing or something else. */

@@ -1,12 +1,12 @@
 import { describe, expect, it } from "vitest";
 import type { Config, Route, Site } from "../../../src/config/types.ts";
+import { newTrace } from "../../../src/context.ts";
 import { AMBIGUITIES, arrive } from "../../../src/pipeline/path.ts";
 import { buildRouteIndex, matchRoute } from "../../../src/pipeline/route.ts";
 import {
   aConfig,
   aRoute,
   aSite,
-  aTrace,
   match,
   problemOf,
   rawRequest,
@@ -122,7 +122,7 @@ describe("requirement 3: the most specific row wins", () => {
         const best = some.filter((path) => covers(path, target)).sort(compare)[0] ?? "route_not_found";
         let found: string;
         try {
-          found = matchRoute(index, arrive(to(target)), aTrace()).route.key;
+          found = matchRoute(index, arrive(to(target)), newTrace()).route.key;
         } catch {
           found = "route_not_found";
         }
@@ -243,7 +243,7 @@ describe("requirement 3: deny by default", () => {
 
   it("notes site and row in the trace, as far as known", () => {
     const index = buildRouteIndex(config(["GET /a"]));
-    const trace = aTrace();
+    const trace = newTrace();
     expect(problemOf(() => matchRoute(index, arrive(to("/b")), trace)).code).toBe("route_not_found");
     expect(trace).toMatchObject({ site: "test", route: null });
     matchRoute(index, arrive(to("/a")), trace);
@@ -318,7 +318,7 @@ describe("hosts and base paths", () => {
 
 describe("requirement 2: ambiguous paths are refused before any look-up", () => {
   it("whatever the host, the path and the method", () => {
-    const trace = aTrace();
+    const trace = newTrace();
     const index = buildRouteIndex(config(["GET /a"]));
     for (const target of ["/nowhere/%2f", "/a;b", "/a/%2e%2e/a"]) {
       const problem = problemOf(() => matchRoute(index, arrive(to(target, "POST")), trace));
@@ -490,7 +490,7 @@ describe("cost", () => {
         return before.call(this, key);
       };
       try {
-        matchRoute(index, arrive(to("/r1/5/x")), aTrace());
+        matchRoute(index, arrive(to("/r1/5/x")), newTrace());
       } finally {
         Map.prototype.get = before;
       }

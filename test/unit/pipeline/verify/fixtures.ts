@@ -1,6 +1,6 @@
 // What the verifiers' tests share: one user, a site that trusts one HMAC issuer, records that answer what a test says.
 import type { JwtIssuer, Route, Site } from "../../../../src/config/types.ts";
-import type { RequestContext, Runtime } from "../../../../src/context.ts";
+import { newTrace, type RequestContext, type Runtime } from "../../../../src/context.ts";
 import { storedDigests } from "../../../../src/crypto/digest.ts";
 import type { Verifiers } from "../../../../src/pipeline/authenticate.ts";
 import type { Match } from "../../../../src/pipeline/route.ts";
@@ -15,7 +15,7 @@ import type {
   UserRecord,
 } from "../../../../src/records/types.ts";
 import type { Credential, CredentialKind, Verdict } from "../../../../src/types.ts";
-import { aRoute, aSite, aTrace, NOBODY_ASKS, NOW_SECONDS } from "../../../support/worker/policy.ts";
+import { aRoute, aSite, NOBODY_ASKS, NOW_SECONDS } from "../../../support/worker/policy.ts";
 
 export { aRoute, aSite, NOW_SECONDS };
 
@@ -93,7 +93,7 @@ export function aRequestContext(
     nowSeconds: changes.nowSeconds ?? NOW_SECONDS,
     clientAddress: changes.clientAddress ?? null,
     background: changes.background ?? (() => undefined),
-    trace: aTrace(),
+    trace: newTrace(),
   };
 }
 
