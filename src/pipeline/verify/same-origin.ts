@@ -39,6 +39,12 @@ export function mayUseCookie(match: Match, context: RequestContext): boolean {
   const { request } = context.arrival;
   if (isSafeRequest(request) || isFromAllowedOrigin(match, context)) return true;
   const { userHeader, userHeaderOnSessions } = match.site.credentials;
-  if (userHeader === null || !userHeaderOnSessions) return false;
-  return !request.headers.has("origin") && !request.headers.has("sec-fetch-site");
+  return userHeader !== null && userHeaderOnSessions && !isFromOtherPage(match, context);
+}
+
+/** Whether a browser says that a page of another origin made the request. Programs say nothing, and are no pages. */
+export function isFromOtherPage(match: Match, context: RequestContext): boolean {
+  const { headers } = context.arrival.request;
+  const isFromPage = headers.has("origin") || headers.has("sec-fetch-site");
+  return isFromPage && !isFromAllowedOrigin(match, context);
 }

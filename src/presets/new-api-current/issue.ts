@@ -9,7 +9,7 @@ import { hmacSha256 } from "../../crypto/hmac.ts";
 import { beginSession, endSessions, longestAccessSeconds } from "../../issuer/sessions.ts";
 import { newestPepper } from "../../issuer/sign-in.ts";
 import { cookieValues } from "../../pipeline/pieces.ts";
-import { isFromAllowedOrigin } from "../../pipeline/verify/same-origin.ts";
+import { isFromOtherPage } from "../../pipeline/verify/same-origin.ts";
 import { Problem } from "../../problem.ts";
 import type { SessionView, UserView } from "../../store/directory.ts";
 import type { LiveSession, PresentedRefresh } from "../../store/session-chains.ts";
@@ -105,8 +105,7 @@ async function presentedCookie(
   { config }: Services,
 ): Promise<PresentedRefresh | null> {
   const { headers } = context.arrival.request;
-  const isFromPage = headers.has("origin") || headers.has("sec-fetch-site");
-  if (isFromPage && !isFromAllowedOrigin(match, context)) {
+  if (isFromOtherPage(match, context)) {
     throw new Problem("permission_denied", "a page of another origin", { reject: "cross_site" });
   }
   const [value = "", ...others] = cookieValues(headers.get("cookie") ?? "", REFRESH_COOKIE);

@@ -10,6 +10,7 @@ import { beginSession, endSessions } from "../../issuer/sessions.ts";
 import { newestPepper } from "../../issuer/sign-in.ts";
 import { RENEWAL_RULE } from "../../issuer/throttle-rules.ts";
 import { cookieValues } from "../../pipeline/pieces.ts";
+import { isFromOtherPage } from "../../pipeline/verify/same-origin.ts";
 import { Problem } from "../../problem.ts";
 import type { CredentialView } from "../../store/directory.ts";
 import type { Principal } from "../../types.ts";
@@ -64,8 +65,11 @@ function sessionCookie(
 /**
  * `GET /api/user/logout`: ends the session, where the original only empties the browser's cookie. Asks for no
  * `New-Api-User`, as the original does not, and whether the session was over already makes no difference.
+ * @throws Problem `permission_denied` for a page of another origin
  */
 async function logout({ match, context }: AnswerCall): Promise<Response> {
+  // SameSite lets pages of the same site send the cookie: another port, another subdomain.
+  if (isFromOtherPage(match, context)) throw new Problem("permission_denied", "a page of another origin");
   const services = servicesOf(context);
   const { realm } = match.site;
   const sent = context.arrival.request.headers.get("cookie") ?? "";

@@ -243,6 +243,24 @@ describe("sign-out (New API §3.3)", () => {
     expect(await actions()).toEqual([]);
   });
 
+  it.each<[string, Record<string, string>]>([
+    ["an image on another port", { "sec-fetch-site": "same-site" }],
+    ["an image on another site", { "sec-fetch-site": "cross-site" }],
+    ["a script on another origin", { origin: "https://other.example.com", "sec-fetch-site": "same-site" }],
+  ])("%s signs nobody out", async (_, headers) => {
+    const cookie = await signIn();
+    const response = await gateway.fetch("/api/user/logout", { headers: { cookie, ...headers } });
+    expect(response.headers.has("set-cookie")).toBe(false);
+    expect((await bodyOf(response)).body).toContain("insufficient privileges");
+    expect((await bodyOf(await get("models", { cookie }))).body).toBe("from the origin");
+  });
+
+  it.each(["same-origin", "none"])("a page of this origin does, or a typed address: %s", async (site) => {
+    const cookie = await signIn();
+    await gateway.fetch("/api/user/logout", { headers: { cookie, "sec-fetch-site": site } });
+    expect((await bodyOf(await get("models", { cookie }))).body).toMatch(/"success":false/);
+  });
+
   it("asks for no New-Api-User, and twice is as good as once", async () => {
     const cookie = await signIn();
     for (let times = 0; times < 2; times++) {
