@@ -17,6 +17,9 @@ export interface Bundle {
   readonly gzipBytes: number;
 }
 
+/** Budgets of the two entries, gzip (docs/decisions/0013-two-entries.md). */
+export const BUNDLE_KB = { edge: 100, whole: 132 } as const;
+
 /** What decides over a bundle and how it runs; the contestants' variables and bindings come from elsewhere. */
 const SETTINGS = ["compatibility_date", "compatibility_flags", "minify", "keep_names"] as const;
 const WRANGLER = join(createRequire(import.meta.url).resolve("wrangler/package.json"), "../bin/wrangler.js");

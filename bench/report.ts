@@ -1,6 +1,6 @@
 // From samples to what is printed.
 import { cpus } from "node:os";
-import type { Bundle } from "./bundle.ts";
+import { BUNDLE_KB, type Bundle } from "./bundle.ts";
 import { type Estimate, estimate, type RoundOptions, ratio, type Samples } from "./rounds.ts";
 import type { StartUp } from "./start-up.ts";
 
@@ -45,8 +45,6 @@ const KINDS = ["JWT", "API key", "PAT", "anonymous"];
 const OVER_BARE = 1.35;
 const OVER_HONO = 0.7;
 const GROWTH = 1.05;
-/** What guards, and everything; docs/decisions/0013. */
-const BUNDLE_KB = { edge: 100, whole: 120 };
 
 export function report({ requests, keys, startUp, bundles, limits }: Measured): Report {
   const budgets = KINDS.flatMap((kind) => [

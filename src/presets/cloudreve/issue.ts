@@ -9,6 +9,7 @@ import { Problem } from "../../problem.ts";
 import type { UserView } from "../../store/directory.ts";
 import type { LiveSession } from "../../store/session-chains.ts";
 import type { AnswerCall, Answers } from "../answer.ts";
+import { servicesOf } from "../sign.ts";
 import { demandEmail, readFields, wrong } from "./body.ts";
 import { readSigned, rfc3339, signPair, stateHashOf } from "./tokens.ts";
 
@@ -137,12 +138,6 @@ const notTaken = (message: string, reason: string) =>
 
 const stateOf = ({ email }: UserView, digest: string, { match }: AnswerCall): Promise<string> =>
   stateHashOf(email ?? "", digest, match.site.preset?.siteId ?? "");
-
-/** @throws Problem `store_unavailable` */
-function servicesOf({ runtime }: RequestContext): Services {
-  if (runtime.services === null) throw new Problem("store_unavailable", "no D1 is bound");
-  return runtime.services;
-}
 
 /** What the import knows of Cloudreve's own; `undefined` leaves a member out, as the original leaves out what is empty. */
 function toUser({ id, email, name, attributes, createdAtSeconds }: UserView) {

@@ -1,17 +1,15 @@
 // Pairs of tokens as Cloudreve signs them, and what it reads in one that is sent to it in a body.
-import { base64url, compactVerify } from "jose";
-import type { JwtIssuer, Site } from "../../config/types.ts";
-import { hmacKey, hmacSha256 } from "../../crypto/hmac.ts";
+import { compactVerify } from "jose";
+import type { Site } from "../../config/types.ts";
+import { hmacKey } from "../../crypto/hmac.ts";
 import type { Claims } from "../../pipeline/verify/claims.ts";
 import { readCompactJws } from "../../pipeline/verify/compact-jws.ts";
 import { readStrictObject } from "../../pipeline/verify/strict-json.ts";
-import { Problem } from "../../problem.ts";
 import type { LiveSession } from "../../store/session-chains.ts";
+import { ALGORITHM, signerOf, signToken } from "../sign.ts";
 
 /** The origin allows its clock no leeway, so tokens are good a little earlier than they are made. */
 const NOT_BEFORE_SECONDS = 5;
-const ALGORITHM = "HS256";
-const HEADER = base64url.encode('{"alg":"HS256","typ":"JWT"}');
 
 const encoder = new TextEncoder();
 
@@ -35,7 +33,7 @@ export async function signPair(
   stateHash: string,
   site: Site,
 ): Promise<TokenPair> {
-  const secret = secretOf(site);
+  const { secret } = signerOf(site);
   const refreshEndsAtSeconds = Math.min(expiresAtSeconds, idleExpiresAtSeconds);
   const accessSeconds = site.realm.signIn?.accessSeconds ?? 0;
   const accessEndsAtSeconds = Math.min(issuedAtSeconds + accessSeconds, refreshEndsAtSeconds);
@@ -46,8 +44,8 @@ export async function signPair(
     ...{ state_hash: stateHash, root_token_id: id },
   };
   return {
-    access_token: await sign(access, secret),
-    refresh_token: await sign(refresh, secret),
+    access_token: await signToken(access, secret),
+    refresh_token: await signToken(refresh, secret),
     access_expires: rfc3339(accessEndsAtSeconds),
     refresh_expires: rfc3339(refreshEndsAtSeconds),
   };
@@ -58,7 +56,7 @@ export async function signPair(
  * never ends is none.
  */
 export async function readSigned(token: string, site: Site, nowSeconds: number): Promise<Claims | null> {
-  const secret = secretOf(site);
+  const { secret } = signerOf(site);
   if (readCompactJws(token)?.algorithm !== ALGORITHM) return null;
   let payload: Uint8Array;
   try {
@@ -81,16 +79,3 @@ export async function stateHashOf(email: string, passwordDigest: string, siteId:
 /** With a fraction and an offset, as Go writes a time that has both. */
 export const rfc3339 = (seconds: number): string =>
   `${new Date(seconds * 1_000).toISOString().slice(0, -1)}+00:00`;
-
-function secretOf({ jwtIssuers }: Pick<Site, "jwtIssuers">): Uint8Array {
-  const isOurs = ({ keys, algorithms }: JwtIssuer) =>
-    keys.kind === "secret" && algorithms.includes(ALGORITHM);
-  const keys = jwtIssuers.find(isOurs)?.keys;
-  if (keys?.kind !== "secret") throw new Problem("config_invalid", "no jwt table with an HS256 secret");
-  return keys.secret;
-}
-
-async function sign(claims: object, secret: Uint8Array): Promise<string> {
-  const signed = `${HEADER}.${base64url.encode(JSON.stringify(claims))}`;
-  return `${signed}.${base64url.encode(await hmacSha256(secret, encoder.encode(signed)))}`;
-}

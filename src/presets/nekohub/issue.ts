@@ -1,11 +1,8 @@
 // Issue mode: signing in, refreshing and signing out as NekoHub's clients know it, and who one is.
-import { base64url } from "jose";
 import { type Actor, auditEntry } from "../../audit.ts";
 import { scopesOfRole } from "../../config/role-scopes.ts";
-import type { JwtIssuer } from "../../config/types.ts";
 import type { RequestContext } from "../../context.ts";
 import type { Services } from "../../control/services.ts";
-import { hmacKey } from "../../crypto/hmac.ts";
 import { passwordFormError } from "../../issuer/password-policy.ts";
 import {
   beginSession,
@@ -21,6 +18,7 @@ import type { UserView } from "../../store/directory.ts";
 import type { LiveSession, PresentedRefresh } from "../../store/session-chains.ts";
 import type { Principal, RejectReason } from "../../types.ts";
 import type { AnswerCall, Answers } from "../answer.ts";
+import { servicesOf, signerOf, signToken } from "../sign.ts";
 import { readFields } from "./body.ts";
 import { LONG_NAMES } from "./claims.ts";
 import { newSessionId, type RefreshContent, readRefreshToken, writeRefreshToken } from "./refresh-token.ts";
@@ -36,8 +34,6 @@ export const nekohubAnswers: Answers = {
 const MAX_NAME_LENGTH = 254;
 /** None: 0 would be the rest of this second. */
 const NO_GRACE_SECONDS = -1;
-/** The same for every token signed here. */
-const HEADER = base64url.encode('{"alg":"HS256","typ":"JWT"}');
 
 /** `POST /api/v1/auth/login`. Only who knows the password is told that the account is inactive. */
 async function login(call: AnswerCall): Promise<Response> {
@@ -157,12 +153,6 @@ async function me(call: AnswerCall): Promise<Response> {
   return answerJson(await toUser(user, call.context, services), call);
 }
 
-/** @throws Problem `store_unavailable` */
-function servicesOf({ runtime }: RequestContext): Services {
-  if (runtime.services === null) throw new Problem("store_unavailable", "no D1 is bound");
-  return runtime.services;
-}
-
 function someone(principal: Principal | null): Principal {
   if (principal === null) throw new Problem("credential_missing", "nobody");
   return principal;
@@ -174,7 +164,8 @@ async function tokensOf(
   { context, match }: AnswerCall,
   services: Services,
 ) {
-  const { realm, jwtIssuers } = match.site;
+  const { realm } = match.site;
+  const { issuer, audience, secret } = signerOf(match.site);
   const pepper = services.config.secrets.peppers.find(({ id }) => id === session.pepper);
   if (pepper === undefined) throw refused("unknown");
   const refreshEndsAtSeconds = Math.min(session.expiresAtSeconds, session.idleExpiresAtSeconds);
@@ -194,6 +185,8 @@ async function tokensOf(
     sid: session.id,
     nbf: session.issuedAtSeconds,
     exp: accessEndsAtSeconds,
+    iss: issuer ?? undefined,
+    aud: audience?.[0],
   };
   const content: RefreshContent = {
     sessionId: session.id,
@@ -201,25 +194,12 @@ async function tokensOf(
     expiresAtSeconds: refreshEndsAtSeconds,
   };
   return {
-    accessToken: await signAccessToken(claims, jwtIssuers),
+    accessToken: await signToken(claims, secret),
     refreshToken: await writeRefreshToken(content, realm.name, pepper),
     accessTokenExpiresAtUtc: utc(accessEndsAtSeconds),
     refreshTokenExpiresAtUtc: utc(refreshEndsAtSeconds),
     user: shown,
   };
-}
-
-/** By the secret that the origin verifies by. @throws Problem `config_invalid` where the site has none */
-async function signAccessToken(claims: object, issuers: readonly JwtIssuer[]): Promise<string> {
-  for (const { keys, issuer, audience } of issuers) {
-    if (keys.kind !== "secret") continue;
-    const payload = JSON.stringify({ ...claims, iss: issuer ?? undefined, aud: audience?.[0] });
-    const signed = `${HEADER}.${base64url.encode(payload)}`;
-    const key = await hmacKey(keys.secret, "SHA-256");
-    const mac = await crypto.subtle.sign("HMAC", key, new TextEncoder().encode(signed));
-    return `${signed}.${base64url.encode(new Uint8Array(mac))}`;
-  }
-  throw new Problem("config_invalid", "no jwt table with a secret to sign with");
 }
 
 async function toUser(user: UserView, { nowSeconds }: RequestContext, { directory }: Services) {

@@ -1,11 +1,9 @@
 // Issue mode of the current New API: a short dashboard token, and a cookie that is exchanged for the next one.
-import { base64url } from "jose";
 import { auditEntry } from "../../audit.ts";
 import { scopesOfRole } from "../../config/role-scopes.ts";
 import type { Site } from "../../config/types.ts";
 import type { RequestContext } from "../../context.ts";
 import type { Services } from "../../control/services.ts";
-import { hmacSha256 } from "../../crypto/hmac.ts";
 import { beginSession, endSessions, longestAccessSeconds } from "../../issuer/sessions.ts";
 import { newestPepper } from "../../issuer/sign-in.ts";
 import { cookieValues } from "../../pipeline/pieces.ts";
@@ -14,7 +12,8 @@ import { Problem } from "../../problem.ts";
 import type { SessionView, UserView } from "../../store/directory.ts";
 import type { LiveSession, PresentedRefresh } from "../../store/session-chains.ts";
 import type { AnswerCall, Answers } from "../answer.ts";
-import { ginJson, servicesOf, signInByBody, toNewApiUser } from "../new-api/sign-in.ts";
+import { ginJson, signInByBody, toNewApiUser } from "../new-api/sign-in.ts";
+import { servicesOf, signerOf, signToken } from "../sign.ts";
 import { REFRESH_COOKIE, readRefreshValue, refreshCookie, refreshValue } from "./cookie.ts";
 
 export const newApiCurrentAnswers: Answers = {
@@ -29,9 +28,6 @@ const GRACE_SECONDS = 30;
 const NOT_BEFORE_SECONDS = 5;
 /** Which version of the user and of the session a token is of: here a session that has changed has ended. */
 const ONLY_VERSION = 1;
-const JOSE_HEADER = base64url.encode('{"alg":"HS256","typ":"JWT"}');
-
-const encoder = new TextEncoder();
 
 /** `POST /api/user/login`. */
 async function login(call: AnswerCall): Promise<Response> {
@@ -163,29 +159,23 @@ function toSession(row: SessionView, expiresAtSeconds: number) {
 }
 
 /** By the key, issuer and audience that the site verifies such tokens with. No token outlives its session. */
-async function signDashboardToken(session: LiveSession, endsAtSeconds: number, { jwtIssuers, realm }: Site) {
-  const issuer = jwtIssuers.find(
-    ({ keys, algorithms }) => keys.kind === "secret" && algorithms.includes("HS256"),
-  );
-  if (issuer === undefined || issuer.keys.kind !== "secret" || realm.signIn === null) {
-    throw new Problem("config_invalid", "no HS256 secret to sign dashboard tokens with");
-  }
+async function signDashboardToken(session: LiveSession, endsAtSeconds: number, site: Site) {
+  const { issuer, audience, secret } = signerOf(site);
   const { issuedAtSeconds } = session;
-  const expiresAtSeconds = Math.min(issuedAtSeconds + realm.signIn.accessSeconds, endsAtSeconds);
+  const accessSeconds = site.realm.signIn?.accessSeconds ?? 0;
+  const expiresAtSeconds = Math.min(issuedAtSeconds + accessSeconds, endsAtSeconds);
   const payload = {
     token_use: "access",
     sid: session.id,
     uv: ONLY_VERSION,
     sv: ONLY_VERSION,
-    iss: issuer.issuer,
+    iss: issuer,
     sub: session.userId,
-    aud: issuer.audience,
+    aud: audience,
     exp: expiresAtSeconds,
     nbf: issuedAtSeconds - NOT_BEFORE_SECONDS,
     iat: issuedAtSeconds,
     jti: crypto.randomUUID(),
   };
-  const signed = `${JOSE_HEADER}.${base64url.encode(JSON.stringify(payload))}`;
-  const mac = await hmacSha256(issuer.keys.secret, encoder.encode(signed));
-  return { token: `${signed}.${base64url.encode(mac)}`, expiresAtSeconds };
+  return { token: await signToken(payload, secret), expiresAtSeconds };
 }

@@ -15,8 +15,9 @@ import { Problem } from "../../problem.ts";
 import type { CredentialView } from "../../store/directory.ts";
 import type { Principal } from "../../types.ts";
 import type { AnswerCall, Answers } from "../answer.ts";
+import { servicesOf } from "../sign.ts";
 import { strictCookie } from "./cookie.ts";
-import { ginJson, servicesOf, signInByBody, toNewApiUser } from "./sign-in.ts";
+import { ginJson, signInByBody, toNewApiUser } from "./sign-in.ts";
 
 export const newApiAnswers: Answers = {
   "new-api.login": login,

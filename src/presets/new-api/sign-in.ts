@@ -1,7 +1,6 @@
 // What both generations of New API share where Postern issues: the body of a sign-in, the user as its clients read it, and
 // answers as they come.
 import * as v from "valibot";
-import type { RequestContext } from "../../context.ts";
 import { Password } from "../../control/fields.ts";
 import { parseInput, readInput } from "../../control/input.ts";
 import type { Services } from "../../control/services.ts";
@@ -21,12 +20,6 @@ const ENABLED = 1;
 const DISABLED = 2;
 /** What a 64-bit integer of the original has room for and a JavaScript number is exact about; no sign, no leading zero. */
 const USER_ID = /^[1-9][0-9]{0,14}$/;
-
-/** @throws Problem `store_unavailable` without D1 */
-export function servicesOf({ runtime }: RequestContext): Services {
-  if (runtime.services === null) throw new Problem("store_unavailable", "no D1 is bound");
-  return runtime.services;
-}
 
 /**
  * The user whose name (or e-mail address) and password the body holds. JSON only: a page of another origin can send a
