@@ -69,6 +69,7 @@ export const revocationCommands: readonly Command[] = [
       const api = gateway();
       if (isOne) {
         const what = `session "${id}" in realm ${realm}`;
+        await confirm(`This ends ${what}`, yes);
         const path = pathOf`admin/realms/${realm}/sessions/${id}`;
         const answer = await api.call("DELETE", path, undefined, { what });
         output.answer(answer, () => [`Session ${id} is ended.`]);
@@ -115,12 +116,13 @@ export const revocationCommands: readonly Command[] = [
       });
       const api = gateway();
       const id = kind === "user" && named !== undefined ? await userOrIdNamed(api, realm, named) : named;
+      const path = pathOf`admin/realms/${realm}/revocations`;
+      const what = `${NAMES[kind] ?? kind} "${id}" in realm ${realm}`;
       if (isWhole)
         await confirm(`This ends whatever users of realm ${realm} were given, for all of them`, yes);
       else if (kind === "user")
         await confirm(`This ends whatever user ${id} of realm ${realm} was given`, yes);
-      const path = pathOf`admin/realms/${realm}/revocations`;
-      const what = `${NAMES[kind] ?? kind} "${id}" in realm ${realm}`;
+      else await confirm(`This ends ${what} for good`, yes);
       const answer = await api.call("POST", path, given({ kind, id, ...times }), { what });
       output.answer(answer, () => [`Revoked: ${kind} ${id ?? realm}.`]);
     },

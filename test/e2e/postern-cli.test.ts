@@ -168,7 +168,7 @@ describe("npm run postern", { timeout: TIMEOUT_MS }, () => {
 
   it("revokes, lists and ends", async () => {
     expect(await done("sessions", "list", ...REALM)).toBe("No sessions.\n");
-    expect(await done("revoke", "token", "jti-1", ...REALM, "--expires", "10m")).toBe(
+    expect(await done("revoke", "token", "jti-1", ...REALM, "--expires", "10m", "--yes")).toBe(
       "Revoked: token jti-1.\n",
     );
     expect(await done("revoke", "user", "7", ...REALM, "--before", "2h", "--yes")).toBe("Revoked: user 7.\n");
@@ -332,10 +332,10 @@ describe("exit codes", { timeout: TIMEOUT_MS }, () => {
     [["keys", "disable", "key_none"], 'API key "key_none"'],
     [["keys", "rotate", "key_none"], 'API key "key_none"'],
     [["pats", "delete", "pat_none", "--yes"], 'PAT "pat_none"'],
-    [["revoke", "key", "key_none"], 'API key "key_none"'],
-    [["revoke", "session", "ses_none"], 'session "ses_none"'],
+    [["revoke", "key", "key_none", "--yes"], 'API key "key_none"'],
+    [["revoke", "session", "ses_none", "--yes"], 'session "ses_none"'],
     [["revoke", "user", "nobody", "--yes"], 'user "nobody"'],
-    [["sessions", "end", "ses_none"], 'session "ses_none"'],
+    [["sessions", "end", "ses_none", "--yes"], 'session "ses_none"'],
   ])("1: %j names what is not there, and the realm", async (args, what) => {
     const { status, stderr } = await postern([...args, ...REALM]);
     expect(status).toBe(1);
@@ -401,6 +401,9 @@ describe("exit codes", { timeout: TIMEOUT_MS }, () => {
     ],
     ["users delete without --yes", ["users", "delete", "7", ...REALM], "add --yes"],
     ["keys delete without --yes", ["keys", "delete", "key_1", ...REALM], "add --yes"],
+    ["revoke key without --yes", ["revoke", "key", "key_1", ...REALM], "add --yes"],
+    ["revoke token without --yes", ["revoke", "token", "jti-1", ...REALM], "add --yes"],
+    ["sessions end without --yes", ["sessions", "end", "ses_1", ...REALM], "add --yes"],
     ["revoke user without --yes", ["revoke", "user", "7", ...REALM], "add --yes"],
     ["revoke realm without --yes", ["revoke", "realm", ...REALM], "add --yes"],
     ["sessions end --all without --yes", ["sessions", "end", ...REALM, "--user", "7", "--all"], "add --yes"],
