@@ -2,6 +2,7 @@
 // before it. Nothing is sent.
 import { createHash } from "node:crypto";
 import {
+  DEFAULT_ROLE,
   type ImportedCredentialRecord,
   type ImportedUserRecord,
   type ImportInput,
@@ -96,7 +97,7 @@ export async function checkRecords(
       const key = accountKey(user[field]);
       if (typeof key === "string") twice(field, names, `${user.realm} ${field} ${key}`);
     }
-    return [...errors, ...roleErrors(user.role, realms.get(user.realm))];
+    return [...errors, ...roleErrors(user.role ?? DEFAULT_ROLE, realms.get(user.realm))];
   };
 
   const credentialErrors = (record: ImportedCredentialRecord, at: number): readonly InputError[] => {

@@ -14,15 +14,21 @@ const MAX_IN_FLIGHT = 3;
 const MAX_ATTEMPTS = 8;
 const LONGEST_WAIT_SECONDS = 60;
 const DRY_RUN = "admin/import?dry_run=true";
+const MAX_DIFFERENCES = 50;
 
 export interface Count {
   added: number;
   present: number;
+  /** Of those that are present. */
+  differing: number;
+  deleted: number;
 }
 
 export interface Sent {
   readonly users: Count;
   readonly credentials: Count;
+  /** The first ones: where they stand, and which members differ. */
+  readonly differences: { readonly place: string; readonly members: readonly string[] }[];
 }
 
 interface Chunk {
@@ -33,11 +39,14 @@ interface Chunk {
 interface ChunkAnswer {
   readonly users: Count;
   readonly credentials: Count;
+  readonly differences: readonly { readonly field: string; readonly members: readonly string[] }[];
   readonly conflicts: readonly FieldError[];
 }
 
 export interface SendOptions {
   readonly isDryRun: boolean;
+  /** Takes over what differs. */
+  readonly isUpdate: boolean;
   /** @param done records that the gateway has answered for */
   onProgress(done: number): void;
   /** Sends nothing more; what is on its way is waited for. */
@@ -78,12 +87,15 @@ export async function sendRecords(
   problems: Problems,
   {
     isDryRun,
+    isUpdate,
     onProgress,
     stopping,
     wait = (ms) => sleep(ms, undefined, { ...(stopping && { signal: stopping }) }),
   }: SendOptions,
 ): Promise<Sent> {
-  const sent: Sent = { users: { added: 0, present: 0 }, credentials: { added: 0, present: 0 } };
+  const none = { added: 0, present: 0, differing: 0, deleted: 0 };
+  const sent: Sent = { users: { ...none }, credentials: { ...none }, differences: [] };
+  const path = `admin/import?dry_run=${isDryRun}${isUpdate ? "&update=true" : ""}`;
   const inFlight = new Set<Promise<void>>();
   /** Of a dry run: what is theirs would not be added either. Users come first, all of them. */
   const refusedUsers = new Set<string>();
@@ -91,21 +103,18 @@ export async function sendRecords(
   let failure: unknown = null;
 
   const sendChunk = async ({ records, places }: Chunk) => {
-    const answer = await askPatiently(
-      gateway,
-      isDryRun ? DRY_RUN : "admin/import",
-      { records },
-      wait,
-      stopping,
-    );
+    const answer = await askPatiently(gateway, path, { records }, wait, stopping);
     if (answer.ok) {
-      const { users, credentials, conflicts } = answer.body as ChunkAnswer;
-      sent.users.added += users.added;
-      sent.users.present += users.present;
-      sent.credentials.added += credentials.added;
-      sent.credentials.present += credentials.present;
+      const { users, credentials, differences, conflicts } = answer.body as ChunkAnswer;
+      addTo(sent.users, users);
+      addTo(sent.credentials, credentials);
+      for (const { field, members } of differences) {
+        const at = places[placeIn(field).index];
+        if (at === undefined || sent.differences.length >= MAX_DIFFERENCES) continue;
+        sent.differences.push({ place: source.placeOf(at), members });
+      }
       report({ records, places }, conflicts);
-      if (isDryRun) leaveOutRefused(records, conflicts);
+      if (isDryRun) leaveOutRefused(records, conflicts, new Set(differences.map(({ field }) => field)));
     } else {
       const { errors } = answer.refusal;
       if (errors.length === 0) throw failureOf(answer.refusal);
@@ -117,10 +126,19 @@ export async function sendRecords(
   };
 
   /** The gateway counts rows by whether they are there; what it has something against would be neither. */
-  const leaveOutRefused = (records: readonly ImportInput[], conflicts: readonly FieldError[]) => {
+  const leaveOutRefused = (
+    records: readonly ImportInput[],
+    conflicts: readonly FieldError[],
+    differing: ReadonlySet<string>,
+  ) => {
     const refused = new Map(conflicts.map(({ field }) => [placeIn(field).index, placeIn(field).rest]));
     for (const [index, field] of refused) {
       const record = records[index];
+      if (record !== undefined && differing.has(`records[${index}]`)) {
+        // It is there: only the change is refused.
+        sent[record.type === "user" ? "users" : "credentials"].differing -= 1;
+        continue;
+      }
       if (record?.type === "user") {
         // An id that stands against it is that of a deleted user.
         sent.users[field === "id" ? "present" : "added"] -= 1;
@@ -187,6 +205,13 @@ export async function sendRecords(
   if (stopping?.aborted === true) throw new Failure("stopped", "stopped");
   if (failure !== null) throw failure;
   return sent;
+}
+
+function addTo(sum: Count, count: Count): void {
+  sum.added += count.added;
+  sum.present += count.present;
+  sum.differing += count.differing;
+  sum.deleted += count.deleted;
 }
 
 /** `records[3].key` is `key` of the fourth one; index -1: something else. */

@@ -5,7 +5,7 @@ import { type Call, type Command, command, type Options } from "./command.ts";
 import { EXIT_CODES, Failure, wrongUsage } from "./failure.ts";
 import { type Gateway, isLoopback } from "./gateway.ts";
 import { checkRecords, createProblems, type KnownRealm, type Problems } from "./import-check.ts";
-import { askAboutDoubtful, sendRecords } from "./import-send.ts";
+import { askAboutDoubtful, type Count, type Sent, sendRecords } from "./import-send.ts";
 import { createLineSource, type Source } from "./import-source.ts";
 import { openNewApi } from "./new-api.ts";
 import { createProgress } from "./terminal.ts";
@@ -19,11 +19,14 @@ const SYSTEM_NAMES = Object.keys(SYSTEMS).join(" or ");
 export const importCommand: Command = command({
   words: "import",
   operands: ["FILE"],
-  says: "Brings users, API keys and PATs over, from JSON lines or from another system's SQLite file. What is there already stays as it is.",
+  says: "Brings users, API keys and PATs over, from JSON lines or from another system's SQLite file. What is there already stays as it is, unless --update is said.",
   notes: [
     "The form of the whole file is checked before anything is written. What stands against it on the gateway, a name that",
     "is taken or an owner who is not there, --dry-run finds beforehand; otherwise it ends the import at the chunk of 1,000",
     "records it is in: the others may be written then. Mended or stopped halfway, run it again: it goes on where it was.",
+    "--update takes over what the records say of users, keys and PATs that are there: all but passwords. What a record leaves",
+    "out stays, and so does what was deleted here. Whoever loses the right to sign in loses the sessions; whoever is lifted to",
+    "the top role loses keys, PATs and password as well.",
     "One JSON object a line:",
     '  {"type":"user","realm":"files","id":"g3cy","username":"alice","role":"user","password":{"scheme":"bcrypt","hash":"…"}}',
     '  {"type":"api_key","realm":"llm","user":"7","name":"laptop","key":"sk-…","expires_at":1790000000,"scopes":["chat"]}',
@@ -31,6 +34,7 @@ export const importCommand: Command = command({
   ],
   options: {
     "dry-run": { type: "boolean", says: "only say what would be added, and what stands against it" },
+    update: { type: "boolean", says: "take over what differs of those that are there already" },
     from: { type: "string", value: "SYSTEM", says: `FILE is the SQLite database of ${SYSTEM_NAMES}` },
     realm: { type: "string", value: "NAME", says: "with --from: where they go" },
   },
@@ -47,7 +51,8 @@ export const importCommand: Command = command({
     };
     process.on("SIGINT", onInterrupt);
     try {
-      await importFrom(source, call.gateway(), call.flags["dry-run"], call.output, stopping.signal);
+      const { "dry-run": isDryRun, update: isUpdate } = call.flags;
+      await importFrom(source, call.gateway(), { isDryRun, isUpdate }, call.output, stopping.signal);
     } finally {
       process.off("SIGINT", onInterrupt);
       source.close();
@@ -75,10 +80,11 @@ async function openSource(
 async function importFrom(
   source: Source,
   gateway: Gateway,
-  isDryRun: boolean,
+  how: How,
   output: Call<Options>["output"],
   stopping: AbortSignal,
 ): Promise<void> {
+  const { isDryRun, isUpdate } = how;
   const realms = await realmsOf(gateway);
   const problems = createProblems();
   const checking = createProgress("checking");
@@ -95,7 +101,7 @@ async function importFrom(
   const sending = createProgress(isDryRun ? "comparing" : "importing");
   let acknowledged = 0;
   const sent = await sendRecords(gateway, source, checked, problems, {
-    isDryRun,
+    ...how,
     stopping,
     onProgress: (done) => {
       acknowledged = done;
@@ -108,9 +114,10 @@ async function importFrom(
     })
     .finally(sending.end);
   const left = source.leftOut();
-  output.answer({ ...sent, dry_run: isDryRun, problems: problems.count }, () => [
-    `Users:         ${words(sent.users, isDryRun)}`,
-    `Keys and PATs: ${words(sent.credentials, isDryRun)}`,
+  output.answer({ ...sent, dry_run: isDryRun, update: isUpdate, problems: problems.count }, () => [
+    `Users:         ${words(sent.users, how)}`,
+    `Keys and PATs: ${words(sent.credentials, how)}`,
+    ...differenceLines(sent, how),
     ...left.map((line) => `Left out:      ${line}`),
   ]);
   if (problems.count > 0) {
@@ -153,9 +160,34 @@ function refused({ lines, count }: Problems, end: string): Failure {
   return new Failure("refused", `${what}:`, ...lines.map((line) => `  ${line}`), ...more, `${end}.`);
 }
 
-function words(
-  { added, present }: { readonly added: number; readonly present: number },
-  isDryRun: boolean,
-): string {
-  return `${added} ${isDryRun ? "would be added" : "added"}, ${present} already there`;
+interface How {
+  readonly isDryRun: boolean;
+  readonly isUpdate: boolean;
+}
+
+function words({ added, present, differing, deleted }: Count, { isDryRun, isUpdate }: How): string {
+  return [
+    `${added} ${isDryRun ? "would be added" : "added"}, ${present} already there`,
+    ...(differing === 0 ? [] : [`${differing} of them ${differingWords(differing, isDryRun, isUpdate)}`]),
+    ...(deleted === 0 ? [] : [`${deleted} deleted here, and left out`]),
+  ].join(", ");
+}
+
+function differingWords(count: number, isDryRun: boolean, isUpdate: boolean): string {
+  if (!isUpdate) return count === 1 ? "differs" : "differ";
+  return isDryRun ? "would be updated" : "updated";
+}
+
+/** Without `--update` what to do about them; in a dry run where they are. No values: they need not be for everyone's eyes. */
+function differenceLines({ users, credentials, differences }: Sent, { isDryRun, isUpdate }: How) {
+  const count = users.differing + credentials.differing;
+  if (count === 0) return [];
+  const lines = isUpdate ? [] : [`${count} ${count === 1 ? "differs" : "differ"}: --update takes them over`];
+  if (!isDryRun) return lines;
+  const more = count - differences.length;
+  return [
+    ...lines,
+    ...differences.map(({ place, members }) => `  ${place}: ${members.join(", ")}`),
+    ...(more > 0 ? [`  … and ${more} more`] : []),
+  ];
 }

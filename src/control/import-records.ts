@@ -21,7 +21,11 @@ import {
 export const MAX_IMPORT_RECORDS = 1_000;
 const MAX_BLOCKS = 100;
 
-const optional = <Schema extends v.GenericSchema>(schema: Schema) => v.nullish(schema, null);
+/** `undefined`: the record does not say; what is there already stays as it is then. */
+const optional = <Schema extends v.GenericSchema>(schema: Schema) => v.nullish(schema);
+
+/** Of a user whose record names none. */
+export const DEFAULT_ROLE = "user";
 
 const Password = v.pipe(
   v.strictObject(
@@ -51,10 +55,10 @@ export const ImportedUserRecord = v.strictObject({
   username: optional(Username),
   email: optional(EmailAddress),
   name: optional(DisplayName),
-  role: v.optional(Role, "user"),
-  permissions: v.optional(Words, []),
-  status: v.optional(UserStatus, "active"),
-  attributes: v.optional(Attributes, {}),
+  role: v.optional(Role),
+  permissions: v.optional(Words),
+  status: v.optional(UserStatus),
+  attributes: v.optional(Attributes),
   password: optional(Password),
   created_at: optional(EpochSeconds),
 });
@@ -79,11 +83,11 @@ const CREDENTIAL_MEMBERS = {
   user: UserId,
   name: optional(DisplayName),
   sha256: v.optional(Sha256),
-  status: v.optional(CredentialStatus, "active"),
+  status: v.optional(CredentialStatus),
   expires_at: optional(EpochSeconds),
-  ip_allow: v.optional(AddressBlocks, []),
-  scopes: v.optional(Words, []),
-  attributes: v.optional(Attributes, {}),
+  ip_allow: v.optional(AddressBlocks),
+  scopes: v.optional(Words),
+  attributes: v.optional(Attributes),
   created_at: optional(EpochSeconds),
 };
 

@@ -7,9 +7,15 @@ import type { Config, Realm } from "../config/types.ts";
 import { hasValidTag } from "../crypto/credential-format.ts";
 import { storedDigestsOfHash, toHex } from "../crypto/digest.ts";
 import { type InputError, Problem, type ProblemCode } from "../problem.ts";
-import type { ImportConflict, ImportedCredential, ImportedUser } from "../store/import-plan.ts";
+import type {
+  ImportConflict,
+  ImportDifference,
+  ImportedCredential,
+  ImportedUser,
+} from "../store/import-plan.ts";
 import { ADMIN_WRITES, type Call, type Endpoint, endpoint, ROOT_WRITES } from "./endpoint.ts";
 import {
+  DEFAULT_ROLE,
   type ImportedCredentialRecord,
   type ImportedUserRecord,
   ImportRecord,
@@ -19,7 +25,8 @@ import {
   secretProblem,
 } from "./import-records.ts";
 import { invalid } from "./input.ts";
-import { type Administrator, demandHeld, demandRank } from "./rank.ts";
+import { type Administrator, demandHeld, demandRank, endingWith } from "./rank.ts";
+import { denyUntil } from "./realm.ts";
 
 const Body = v.strictObject({
   records: v.pipe(
@@ -27,16 +34,21 @@ const Body = v.strictObject({
     v.maxLength(MAX_IMPORT_RECORDS, `must be at most ${MAX_IMPORT_RECORDS}`),
   ),
 });
-const Query = v.strictObject({
-  dry_run: v.optional(
-    v.pipe(
-      v.picklist(["true", "false"], "must be true or false"),
-      v.transform((text) => text === "true"),
-    ),
-    "false",
+const Flag = v.optional(
+  v.pipe(
+    v.picklist(["true", "false"], "must be true or false"),
+    v.transform((text) => text === "true"),
   ),
+  "false",
+);
+const Query = v.strictObject({ dry_run: Flag, update: Flag });
+/** `differing` of those that are present; `deleted`: of an update, and for good. */
+const Count = v.strictObject({
+  added: v.number(),
+  present: v.number(),
+  differing: v.number(),
+  deleted: v.number(),
 });
-const Count = v.strictObject({ added: v.number(), present: v.number() });
 
 type ImportCall = Call<v.InferOutput<typeof Query>, v.InferOutput<typeof Body>, Administrator>;
 
@@ -55,7 +67,7 @@ export const importEndpoints: readonly Endpoint[] = [
     path: "/admin/import",
     id: "import",
     summary:
-      "Adds users, API keys and PATs that are not there yet; all of them, or none where anything stands against one",
+      "Adds users, API keys and PATs that are not there yet, and with update changes those that differ; all of them, or none where anything stands against one",
     access: ADMIN_WRITES,
     query: Query,
     body: Body,
@@ -64,6 +76,9 @@ export const importEndpoints: readonly Endpoint[] = [
       users: Count,
       credentials: Count,
       dry_run: v.boolean(),
+      update: v.boolean(),
+      /** Which members of a record are not as they are here; with `update` they are taken over. */
+      differences: v.array(v.strictObject({ field: v.string(), members: v.array(v.string()) })),
       /** Of a dry run only: otherwise a conflict is a problem. */
       conflicts: v.array(v.strictObject({ field: v.string(), message: v.string() })),
     }),
@@ -113,16 +128,38 @@ async function importRecords(call: ImportCall): Promise<unknown> {
     { users: users.map(({ row }) => row), credentials: credentials.map(({ row }) => row) },
     {
       isDryRun: query.dry_run,
+      isUpdate: query.update,
       nowSeconds: context.nowSeconds,
       mayOwn: (realm, role, permissions) => isAbove(caller, realmOf(config, realm), role, permissions),
-      explain: (realm, added) => call.audit("import.applied", { kind: "realm", realm, id: "" }, { ...added }),
+      mayGive: (realm, scopes) =>
+        isAllowed(() => demandHeld(realmOf(config, realm), scopes, caller.scopes, "scopes")),
+      endingOf(name, from, to) {
+        const realm = realmOf(config, name);
+        const what = endingWith(realm, from, to);
+        return what === null ? null : { what, denyUntilSeconds: denyUntil(call, realm) };
+      },
+      explain: (realm, written) => call.audit("import.applied", { kind: "realm", realm, id: "" }, written),
+      explainChange: (kind) =>
+        call.audit(kind === "user" ? "user.updated" : "credential.updated", { kind, realm: "", id: "" }),
     },
   );
-  const conflicts = errorsOf(result.conflicts, { user: users, credential: credentials });
+  const taken = { user: users, credential: credentials };
+  const conflicts = errorsOf(result.conflicts, taken);
   if (conflicts.length > 0 && !query.dry_run) {
     throw new Problem(codeOf(result.conflicts), `${conflicts.length} conflicts`, { errors: conflicts });
   }
-  return { users: result.users, credentials: result.credentials, dry_run: query.dry_run, conflicts };
+  const differences = result.differences.map(({ kind, index, fields }: ImportDifference) => ({
+    field: `records[${taken[kind][index]?.at ?? 0}]`,
+    members: fields,
+  }));
+  return {
+    users: result.users,
+    credentials: result.credentials,
+    dry_run: query.dry_run,
+    update: query.update,
+    differences,
+    conflicts,
+  };
 }
 
 /** @throws Problem `input_invalid` */
@@ -139,7 +176,11 @@ function realmOf({ realms }: Config, name: string): Realm {
   return realm;
 }
 
-function userErrors({ role }: ImportedUserRecord, at: number, realm: Realm): readonly InputError[] {
+function userErrors(
+  { role = DEFAULT_ROLE }: ImportedUserRecord,
+  at: number,
+  realm: Realm,
+): readonly InputError[] {
   if (realm.roles.includes(role)) return [];
   return [errorAt(at, "role", `must be a role of the realm: ${realm.roles.join(", ")}`)];
 }
@@ -181,18 +222,19 @@ function demandGrants(
   at: number,
 ): void {
   if (record.type === "user") {
-    naming(at, "role", "must be below the caller's own", () => demandRank(caller, realm, record.role));
-    if (record.password !== null) {
+    const { role = DEFAULT_ROLE, permissions = [], password = null } = record;
+    naming(at, "role", "must be below the caller's own", () => demandRank(caller, realm, role));
+    if (password !== null) {
       naming(at, "password", "must be left out: the caller does not hold what signing in gives", () =>
-        demandHeld(realm, scopesOfRole(realm, record.role), caller.scopes, "password"),
+        demandHeld(realm, scopesOfRole(realm, role), caller.scopes, "password"),
       );
     }
     naming(at, "permissions", "must be permissions that the caller has", () =>
-      demandHeld(realm, record.permissions, caller.permissions, "permissions"),
+      demandHeld(realm, permissions, caller.permissions, "permissions"),
     );
   } else {
     naming(at, "scopes", "must be scopes that the caller's credential has", () =>
-      demandHeld(realm, record.scopes, caller.scopes, "scopes"),
+      demandHeld(realm, record.scopes ?? [], caller.scopes, "scopes"),
     );
   }
 }
@@ -208,9 +250,15 @@ function naming(at: number, field: string, message: string, demand: () => void):
 
 /** Whoever holds a key acts with its owner's role and permissions. */
 function isAbove(caller: Administrator, realm: Realm, role: string, permissions: readonly string[]): boolean {
-  try {
+  return isAllowed(() => {
     demandRank(caller, realm, role);
     demandHeld(realm, permissions, caller.permissions, "permissions");
+  });
+}
+
+function isAllowed(demand: () => void): boolean {
+  try {
+    demand();
     return true;
   } catch (error) {
     if (error instanceof Problem) return false;
@@ -219,9 +267,10 @@ function isAbove(caller: Administrator, realm: Realm, role: string, permissions:
 }
 
 function userRow(record: ImportedUserRecord, nowSeconds: number): ImportedUser {
-  const { created_at: createdAt, type: _, ...user } = record;
+  const { created_at: createdAt, type: _, password = null, ...user } = record;
   return {
     ...user,
+    password,
     createdAtSeconds: Math.min(createdAt ?? nowSeconds, nowSeconds),
     updatedAtSeconds: nowSeconds,
   };
@@ -257,7 +306,7 @@ async function credentialRow(
     createdAtSeconds: Math.min(record.created_at ?? nowSeconds, nowSeconds),
     expiresAtSeconds: record.expires_at,
     digests,
-    isIssuedNow: record.created_at === null,
+    isIssuedNow: (record.created_at ?? null) === null,
   };
 }
 
@@ -277,7 +326,8 @@ function errorsOf(
 ): readonly InputError[] {
   return conflicts.map(({ kind, index, field, message }) => {
     const { at = 0, secretField = "" } = taken[kind][index] ?? {};
-    return errorAt(at, field === "secret" ? secretField : field === "rank" ? "user" : field, message);
+    const ofRank = kind === "user" ? "id" : "user";
+    return errorAt(at, field === "secret" ? secretField : field === "rank" ? ofRank : field, message);
   });
 }
 

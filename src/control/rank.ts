@@ -33,9 +33,19 @@ export function demandRank(caller: Administrator, realm: Realm, role: string): v
  * Whether a change of role lifts a user out of reach of those who could act on them before. What they have by then,
  * a password or a key, may have been made by one of those.
  */
-export function isLifted(realm: Realm, from: string, to: string): boolean {
+function isLifted(realm: Realm, from: string, to: string): boolean {
   const height = heightOf(realm, to);
   return height >= POWERS.admin && height > heightOf(realm, from);
+}
+
+/** Who may not sign in has no sessions (ASVS 5.0 7.4.2). Who is lifted begins anew, with nothing that others made for them. */
+export function endingWith(
+  realm: Realm,
+  from: { readonly role: string; readonly status: string },
+  to: { readonly role: string; readonly status: string },
+): "sessions" | "everything" | null {
+  if (isLifted(realm, from.role, to.role)) return "everything";
+  return to.status !== from.status && to.status !== "active" ? "sessions" : null;
 }
 
 /**

@@ -26,7 +26,7 @@ import {
   Words,
 } from "./fields.ts";
 import { invalid } from "./input.ts";
-import { type Administrator, demandHeld, demandRank, isLifted } from "./rank.ts";
+import { type Administrator, demandHeld, demandRank, endingWith } from "./rank.ts";
 import { denyUntil, realmNamed } from "./realm.ts";
 import { RealmSummary, toRealm, toUser, User } from "./resources.ts";
 
@@ -204,7 +204,7 @@ async function updateUser(call: AdminCall<v.InferOutput<typeof UserChange>>) {
   demandHeld(realm, body.permissions ?? [], caller.permissions, "permissions");
   const fields = Object.keys(body);
   if (fields.length === 0) return toUser(user);
-  const ends = endingWith(realm, user, role, status);
+  const ends = endingWith(realm, user, { role, status });
   const entry = call.audit("user.updated", targetOf(realm, user.id), {
     fields,
     ...(ends !== null && { ended: ends }),
@@ -224,17 +224,6 @@ async function updateUser(call: AdminCall<v.InferOutput<typeof UserChange>>) {
     throw takenOr(error);
   }
   return toUser((await findUser(call)).user);
-}
-
-/** Who may not sign in has no sessions (ASVS 5.0 7.4.2). Who is lifted begins anew, with nothing that others made for them. */
-function endingWith(
-  realm: Realm,
-  user: UserView,
-  role: string,
-  status: UserView["status"],
-): "sessions" | "everything" | null {
-  if (isLifted(realm, user.role, role)) return "everything";
-  return status !== user.status && status !== "active" ? "sessions" : null;
 }
 
 async function deleteUser(call: AdminCall) {

@@ -2,7 +2,7 @@
 import type { AuditEntry } from "../audit.ts";
 import type { Subject } from "../records/types.ts";
 import { AUDIT_COLUMNS } from "./columns.ts";
-import { insert, type Sql, sql } from "./sql.ts";
+import { insert, NOWHERE, type Sql, sql } from "./sql.ts";
 
 /** Appends to the feed whatever happened before it in the batch. */
 export const announce = (subjects: readonly Subject[], what: string, atSeconds: number) =>
@@ -21,12 +21,17 @@ export const NEWEST_SEQ = sql`(SELECT seq FROM sqlite_sequence WHERE name = 'cha
 /**
  * Appends to the audit log, on a condition. Directly after another statement, `changes() > 0` asks whether that one did
  * anything.
- * @param known of the entry, where only the database knows it
+ * @param known of the entry, where only the database knows it; `from`: one entry for each row of it
  */
 export const record = (
   entry: AuditEntry,
   condition: Sql = sql`changes() > 0`,
-  known: { readonly targetRealm?: Sql; readonly details?: Sql } = {},
+  known: {
+    readonly targetRealm?: Sql;
+    readonly targetId?: Sql;
+    readonly details?: Sql;
+    readonly from?: Sql;
+  } = {},
 ) => {
   const { actor, target } = entry;
   const user = actor.kind === "user" ? actor : null;
@@ -39,12 +44,12 @@ export const record = (
     actorCredential: user?.credentialId,
     targetKind: target.kind,
     targetRealm: known.targetRealm ?? target.realm,
-    targetId: target.id,
+    targetId: known.targetId ?? target.id,
     address: entry.address,
     requestId: entry.requestId,
     details: known.details ?? entry.details,
   };
-  return insert("audit", AUDIT_COLUMNS, row, condition);
+  return insert("audit", AUDIT_COLUMNS, row, condition, known.from ?? NOWHERE);
 };
 
 /**

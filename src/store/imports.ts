@@ -2,6 +2,7 @@
 import { realmSubject } from "../records/subjects.ts";
 import { accountKey } from "./account-name.ts";
 import { record } from "./feed.ts";
+import type { KnownCredential, KnownUser } from "./import-changes.ts";
 import {
   type ImportedCredential,
   type ImportedUser,
@@ -9,16 +10,27 @@ import {
   type ImportResult,
   type ImportRows,
   type Known,
-  type KnownUser,
   makePlan,
   nameOf,
   type Plan,
 } from "./import-plan.ts";
-import { ALWAYS, runBatch, sql } from "./sql.ts";
+import {
+  areCredentialsChanged,
+  areUsersChanged,
+  auditRow,
+  credentialChangeRow,
+  endings,
+  recordChanges,
+  updateCredentials,
+  updateUsers,
+  userChangeRow,
+} from "./import-updates.ts";
+import { ALWAYS, runBatch, type Sql, sql } from "./sql.ts";
 
 export interface Imports {
   /**
-   * Adds all that is not there yet, or, where anything stands against any of it, nothing.
+   * Adds all that is not there yet, and in an update takes over what differs; or, where anything stands against any of
+   * it, nothing.
    * @throws when others change the same rows again and again meanwhile
    */
   apply(rows: ImportRows, options: ImportOptions): Promise<ImportResult>;
@@ -35,7 +47,8 @@ export function createImports(database: D1Database): Imports {
         const plan = makePlan(rows, await look(database, rows), options);
         const { result } = plan;
         if (result.conflicts.length > 0 || options.isDryRun) return result;
-        if (plan.users.length + plan.credentials.length === 0) return result;
+        const changes = plan.userChanges.length + plan.credentialChanges.length;
+        if (plan.users.length + plan.credentials.length + changes === 0) return result;
         try {
           await write(database, plan, options);
           return result;
@@ -49,14 +62,25 @@ export function createImports(database: D1Database): Imports {
 }
 
 /** CROSS JOIN keeps the order: a look-up in the index for each of ours, never a scan of the table. */
-const FIND_USERS = `SELECT u.realm, u.id, u.role, u.permissions, u.status FROM json_each(?1) AS given
+const FIND_USERS = `SELECT u.realm, u.id, u.username, u.email, u.name, u.role, u.permissions, u.status, u.attributes
+  FROM json_each(?1) AS given
   CROSS JOIN users AS u ON u.realm = given.value->>0 AND u.id = given.value->>1`;
 const findNames = (column: "username_key" | "email_key") =>
   `SELECT u.realm, u.${column} AS name, u.id FROM json_each(?1) AS given
   CROSS JOIN users AS u ON u.realm = given.value->>0 AND u.${column} = given.value->>1 AND u.status <> 'deleted'`;
-const FIND_CREDENTIALS = `SELECT c.realm, c.kind, c.digest, c.user_id, c.status FROM json_each(?1) AS given
+const FIND_CREDENTIALS = `SELECT c.realm, c.kind, c.digest, c.id, c.user_id AS userId, c.replaced_by AS replacedBy,
+    c.name, c.status, c.scopes, c.ip_allow, c.attributes, c.expires_at_seconds AS expires_at
+  FROM json_each(?1) AS given
   CROSS JOIN credentials AS c
   ON c.realm = given.value->>0 AND c.kind = given.value->>1 AND c.digest = given.value->>2`;
+
+type FoundUser = KnownUser & { readonly realm: string; readonly id: string };
+type FoundName = { readonly realm: string; readonly name: string; readonly id: string };
+type FoundCredential = KnownCredential & {
+  readonly realm: string;
+  readonly kind: string;
+  readonly digest: string;
+};
 
 async function look(database: D1Database, rows: ImportRows): Promise<Known> {
   const ids = new Map<string, readonly string[]>();
@@ -82,19 +106,20 @@ async function look(database: D1Database, rows: ImportRows): Promise<Known> {
   const known = {
     users: new Map<string, KnownUser>(),
     names: new Map<string, string>(),
-    credentials: new Map<string, { userId: string; status: string }>(),
+    credentials: new Map<string, KnownCredential>(),
   };
   if (asked.length === 0) return known;
-  const answers = await database.batch<Record<string, string>>(asked.map(({ statement }) => statement));
+  const answers = await database.batch(asked.map(({ statement }) => statement));
   for (const [at, { results }] of answers.entries()) {
-    for (const row of results) {
-      const { realm = "", id = "", role = "", permissions = "[]", status = "" } = row;
-      const what = asked[at]?.what;
-      if (what === "users") known.users.set(nameOf(realm, id), { role, permissions, status });
-      else if (what === "names") known.names.set(nameOf(realm, row.name ?? ""), id);
-      else {
-        const key = nameOf(realm, row.kind ?? "", row.digest ?? "");
-        known.credentials.set(key, { userId: row.user_id ?? "", status });
+    const what = asked[at]?.what;
+    // As the statements above name their columns.
+    if (what === "users") {
+      for (const { realm, id, ...user } of results as FoundUser[]) known.users.set(nameOf(realm, id), user);
+    } else if (what === "names") {
+      for (const { realm, name, id } of results as FoundName[]) known.names.set(nameOf(realm, name), id);
+    } else {
+      for (const { realm, kind, digest, ...credential } of results as FoundCredential[]) {
+        known.credentials.set(nameOf(realm, kind, digest), credential);
       }
     }
   }
@@ -105,41 +130,65 @@ const pair = (realm: string, name: string | null | undefined) =>
   typeof name === "string" ? [[realm, accountKey(name)]] : [];
 
 /**
- * One batch, all of it or nothing. Plain inserts: what was not there when it was looked for must not be there now.
+ * One batch, all of it or nothing. Plain inserts: what was not there when it was looked for must not be there now. What is
+ * changed must be as it was seen.
  * @throws "constraint failed" where that is no longer so
  */
 async function write(database: D1Database, plan: Plan, options: ImportOptions): Promise<void> {
   const { nowSeconds } = options;
-  const realms = [...new Set([...plan.users, ...plan.credentials].map(({ realm }) => realm))];
+  const { userChanges, credentialChanges } = plan;
+  const written = [...plan.users, ...plan.credentials, ...userChanges, ...credentialChanges];
+  const realms = [...new Set(written.map(({ realm }) => realm))];
   const userRows = parametersOf(plan.users.map((user) => userRow(user)));
   const passwordRows = parametersOf(plan.users.flatMap((user) => passwordRow(user, nowSeconds)));
   const credentialRows = parametersOf(plan.credentials.map(credentialRow));
+  const userChangeRows = parametersOf(userChanges.map(userChangeRow));
+  const credentialChangeRows = parametersOf(credentialChanges.map(credentialChangeRow));
+  const isOutdated = [
+    ...parametersOf(plan.owners).map(areOwnersChanged),
+    ...userChangeRows.map(areUsersChanged),
+    ...credentialChangeRows.map(areCredentialsChanged),
+  ];
   await runBatch(database, [
-    announceAll(realms, plan.owners, nowSeconds),
+    announceAll(realms, isOutdated, nowSeconds),
     ...realms.map((realm) => {
-      const ofRealm = (row: { readonly realm: string }) => row.realm === realm;
-      const added = {
-        users: plan.users.filter(ofRealm).length,
-        credentials: plan.credentials.filter(ofRealm).length,
+      const count = (rows: readonly { readonly realm: string }[]) =>
+        rows.filter((row) => row.realm === realm).length;
+      const [users, credentials] = [count(plan.users), count(plan.credentials)];
+      const updated = {
+        users_updated: count(userChanges),
+        credentials_updated: count(credentialChanges),
       };
-      return record(options.explain(realm, added), ALWAYS);
+      const entry = options.explain(realm, { users, credentials, ...(options.isUpdate && updated) });
+      return record(entry, ALWAYS);
     }),
+    ...(["user", "api_key", "pat"] as const).flatMap((kind) => {
+      const changes =
+        kind === "user" ? userChanges : credentialChanges.filter((change) => change.kind === kind);
+      return parametersOf(changes.flatMap(auditRow)).map((json) =>
+        recordChanges(options.explainChange(kind), json),
+      );
+    }),
+    ...userChangeRows.map((json) => updateUsers(json, nowSeconds)),
+    ...endings(userChanges, nowSeconds),
+    ...credentialChangeRows.map(updateCredentials),
     ...userRows.map(insertUsers),
     ...passwordRows.map(insertPasswords),
     ...credentialRows.map(insertCredentials),
   ]);
 }
 
-/**
- * The row of the feed. Its time is NULL, which the table refuses and the whole batch with it, where an owner has another
- * role, other permissions, or is gone since the decision was made.
- */
-function announceAll(realms: readonly string[], owners: Plan["owners"], nowSeconds: number) {
-  const isChanged = sql`EXISTS (SELECT 1 FROM json_each(${owners}) AS owner WHERE NOT EXISTS (
+/** Whether one of them has another role, other permissions, or is gone since the decision was made. */
+const areOwnersChanged = (json: string) =>
+  sql`EXISTS (SELECT 1 FROM json_each(${json}) AS owner WHERE NOT EXISTS (
     SELECT 1 FROM users WHERE realm = owner.value->>0 AND id = owner.value->>1 AND role = owner.value->>2
       AND permissions = owner.value->>3 AND status <> 'deleted'))`;
+
+/** The row of the feed. Its time is NULL, which the table refuses and the whole batch with it, if anything is outdated. */
+function announceAll(realms: readonly string[], outdated: readonly Sql[], nowSeconds: number) {
+  const isAny = outdated.reduce((any, one) => sql`${any} OR ${one}`, sql`0`);
   return sql`INSERT INTO changes (at_seconds, subjects, what)
-    SELECT CASE WHEN ${isChanged} THEN NULL ELSE ${nowSeconds} END, ${realms.map(realmSubject)}, 'import.applied'`;
+    SELECT CASE WHEN ${isAny} THEN NULL ELSE ${nowSeconds} END, ${realms.map(realmSubject)}, 'import.applied'`;
 }
 
 /** In the order of `insertUsers`; so are the next two. */

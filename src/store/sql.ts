@@ -49,22 +49,27 @@ export function assignments<Name extends string>(columns: Columns<Name>, patch: 
   return list(given.map(({ column, value }) => build([`${column} = `], [value])));
 }
 
-/** Inserts a row where the condition holds; columns that are left out have the table's defaults. */
+/**
+ * Inserts a row where the condition holds; columns that are left out have the table's defaults.
+ * @param from ` FROM …`: then a row for each of those
+ */
 export function insert<Name extends string>(
   table: "users" | "passwords" | "credentials" | "sessions" | "revocations" | "audit",
   columns: Columns<Name>,
   row: Given<Name>,
   condition: Sql = ALWAYS,
+  from: Sql = NOWHERE,
 ): Sql {
   const given = pick(columns, row);
   const names = given.map(({ column }) => column).join(", ");
   return build(
-    [`INSERT INTO ${table} (${names}) SELECT `, " WHERE "],
-    [list(given.map(({ value }) => value)), condition],
+    [`INSERT INTO ${table} (${names}) SELECT `, "", " WHERE "],
+    [list(given.map(({ value }) => value)), from, condition],
   );
 }
 
 export const ALWAYS = sql`1`;
+export const NOWHERE = sql``;
 
 export const toStatement = (database: Pick<D1Database, "prepare">, { text, values }: Sql) =>
   database.prepare(text).bind(...values);

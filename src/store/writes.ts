@@ -401,10 +401,10 @@ function endings(
 }
 
 /** Of a user, credential or session. */
-const IS_THERE = sql`status <> 'deleted'`;
+export const IS_THERE = sql`status <> 'deleted'`;
 
 /** Brings a key's end forward. So a tombstone says since when it is one, and clean-up knows when it may go. */
-const endingBy = (seconds: number) => sql`MIN(COALESCE(expires_at_seconds, ${seconds}), ${seconds})`;
+export const endingBy = (seconds: number) => sql`MIN(COALESCE(expires_at_seconds, ${seconds}), ${seconds})`;
 
 const isUser = (realm: string, id: string) => sql`realm = ${realm} AND id = ${id}`;
 
@@ -442,7 +442,7 @@ const subjectsOfNew = ({ id, realm, digest }: Pick<NewCredential, "id" | "realm"
 const TOLERANCE_SECONDS = 60;
 
 /** Denials of all sessions the condition names; `seq` is that of the feed's newest row, which must name them. */
-const denySessions = (condition: Sql, denyUntilSeconds: number) =>
+export const denySessions = (condition: Sql, denyUntilSeconds: number) =>
   sql`INSERT INTO revocations (realm, kind, value, issued_before_seconds, expires_at_seconds, seq)
     SELECT realm, 'session', id, NULL, MIN(expires_at_seconds + ${TOLERANCE_SECONDS}, ${denyUntilSeconds}), ${NEWEST_SEQ}
     FROM sessions WHERE ${condition} ${orWiden(0)}`;

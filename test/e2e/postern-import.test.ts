@@ -29,6 +29,7 @@ const VARS = {
     environment: "development",
     realms: {
       llm: UNTAGGED,
+      guarded: UNTAGGED,
       files: {},
       again: UNTAGGED,
       killed: UNTAGGED,
@@ -38,6 +39,13 @@ const VARS = {
     },
   },
   SITE_LLM: site("llm"),
+  SITE_GUARDED: {
+    ...site("guarded"),
+    routes: [
+      { path: "/*", auth: "required", freshness_seconds: 0 },
+      { path: "/admin/*", auth: "required", role: "admin", freshness_seconds: 0 },
+    ],
+  },
   SITE_FILES: site("files"),
   SITE_AGAIN: site("again"),
   SITE_KILLED: site("killed"),
@@ -106,9 +114,11 @@ describe("a file of JSON lines", { timeout: TIMEOUT_MS }, () => {
     const after = await shown("again");
     const second = await postern(["import", file, "--json"]);
     expect(JSON.parse(second.stdout)).toEqual({
-      users: { added: 0, present: 31 },
-      credentials: { added: 0, present: 60 },
+      users: { added: 0, present: 31, differing: 0, deleted: 0 },
+      credentials: { added: 0, present: 60, differing: 0, deleted: 0 },
+      differences: [],
       dry_run: false,
+      update: false,
       problems: 0,
     });
     expect(await shown("again")).toEqual(after);
@@ -494,6 +504,87 @@ describe("the SQLite file of New API", { timeout: TIMEOUT_MS }, () => {
       users: { added: 0, present: 2 },
       credentials: { added: 0 },
     });
+  });
+
+  it("is a copy: a second import says what differs, and with --update takes it over, in force at the edge", async () => {
+    const file = newApi();
+    const run = (...flags: readonly string[]) =>
+      postern(["import", "--from", "new-api", file, "--realm", "guarded", ...flags]);
+    expect((await run()).status).toBe(0);
+    const leftOut = [
+      "Left out:      1 deleted users",
+      "Left out:      2 deleted tokens, or tokens of deleted users",
+      "",
+    ];
+    const status = async (path: string, secret: string) =>
+      (await fetch(`${dev.address}/guarded${path}`, { headers: { authorization: `Bearer ${secret}` } }))
+        .status;
+    const [key, switchedOff, banned] = [`sk-${TOKEN_KEY}`, `sk-${TOKEN_KEY}3`, `sk-${TOKEN_KEY}9`];
+    expect(await status("/x", switchedOff)).toBe(401);
+
+    // At the origin: one is promoted and let in again, a token switched off and another one on, and a new one is made.
+    const database = new DatabaseSync(file);
+    database.exec(`UPDATE users SET role = 10, status = 1 WHERE id = 2;
+      UPDATE tokens SET status = 1 WHERE id = 14;
+      UPDATE tokens SET status = 2 WHERE id = 11;
+      INSERT INTO tokens VALUES
+        (15, 2, '${TOKEN_KEY}9', 1, 'new', 1700000003, 0, -1, 0, 1, 0, '', '', 0, '', NULL);`);
+
+    expect((await run("--dry-run")).stdout.split("\n")).toEqual([
+      "Users:         0 would be added, 2 already there, 1 of them differs",
+      "Keys and PATs: 1 would be added, 4 already there, 2 of them differ",
+      "3 differ: --update takes them over",
+      "  user 2: role, status",
+      "  token 11: status, attributes",
+      "  token 14: status, attributes",
+      ...leftOut,
+    ]);
+    expect((await run()).stdout.split("\n")).toEqual([
+      "Users:         0 added, 2 already there, 1 of them differs",
+      "Keys and PATs: 1 added, 4 already there, 2 of them differ",
+      "3 differ: --update takes them over",
+      ...leftOut,
+    ]);
+    // Its key came, and is still refused: here its owner is banned.
+    expect([await status("/x", banned), await status("/x", switchedOff)]).toEqual([401, 401]);
+    const dry = await run("--dry-run", "--update");
+    expect(dry.stdout.split("\n").slice(0, 5)).toEqual([
+      "Users:         0 would be added, 2 already there, 1 of them would be updated",
+      "Keys and PATs: 0 would be added, 5 already there, 2 of them would be updated",
+      "  user 2: role, status",
+      "  token 11: status, attributes",
+      "  token 14: status, attributes",
+    ]);
+    expect(await status("/x", switchedOff)).toBe(401);
+
+    expect((await run("--update")).stdout.split("\n")).toEqual([
+      "Users:         0 added, 2 already there, 1 of them updated",
+      "Keys and PATs: 0 added, 5 already there, 2 of them updated",
+      ...leftOut,
+    ]);
+    // The site asks D1 on each request; a promotion opens what is for administrators.
+    expect([await status("/x", switchedOff), await status("/x", banned)]).toEqual([200, 200]);
+    expect(await status("/admin/x", banned)).toBe(200);
+    expect((await run("--update")).stdout.split("\n").slice(0, 2)).toEqual([
+      "Users:         0 added, 2 already there",
+      "Keys and PATs: 0 added, 5 already there",
+    ]);
+
+    // Banned and demoted there; a key that was deleted here does not come back, nor keep the rest from being taken over.
+    database.exec("UPDATE users SET role = 1, status = 2 WHERE id = 2");
+    database.close();
+    const keys = await postern(["keys", "list", "--realm", "guarded", "--user", "1", "--json"]);
+    const { id } = JSON.parse(keys.stdout).items.find((one: { name: string }) => one.name === "laptop");
+    expect(await status("/x", key)).toBe(401); // its addresses are others
+    await postern(["keys", "delete", id, "--realm", "guarded", "--yes"]);
+    const last = await run("--update");
+    expect(last).toMatchObject({ status: 0, stderr: "" });
+    expect(last.stdout.split("\n").slice(0, 2)).toEqual([
+      "Users:         0 added, 2 already there, 1 of them updated",
+      "Keys and PATs: 0 added, 4 already there, 1 deleted here, and left out",
+    ]);
+    expect([await status("/x", banned), await status("/admin/x", banned)]).toEqual([401, 401]);
+    expect((await postern(["keys", "show", id, "--realm", "guarded"])).status).toBe(1);
   });
 
   it("is refused where it is another system's, and by row where a row is bad", async () => {

@@ -52,10 +52,13 @@ interface Refusal {
 
 const send = (records: readonly unknown[], query = "", token = ADMIN_TOKEN, to = gateway) =>
   api(to, "POST", `admin/import${query}`, { records }, token);
+const none = { added: 0, present: 0, differing: 0, deleted: 0 };
 const added = (users: number, credentials: number, present = 0) => ({
-  users: { added: users, present: 0 },
-  credentials: { added: credentials, present },
+  users: { ...none, added: users },
+  credentials: { ...none, added: credentials, present },
   dry_run: false,
+  update: false,
+  differences: [],
   conflicts: [],
 });
 
@@ -130,15 +133,17 @@ describe("an import", () => {
   });
 
   it("adds nothing the second time, and leaves what was changed meanwhile as it is", async () => {
-    const records = [{ ...alice, password: { scheme: "bcrypt", hash: BCRYPT } }, key];
+    const records = [{ ...alice, role: "user", password: { scheme: "bcrypt", hash: BCRYPT } }, key];
     await send(records);
     await writes.updateUser("main", "7", { role: "admin" }, 1);
     await DB.prepare("DELETE FROM passwords").run();
     const before = await dump();
     expect((await send(records)).body).toEqual({
-      users: { added: 0, present: 1 },
-      credentials: { added: 0, present: 1 },
+      users: { ...none, present: 1, differing: 1 },
+      credentials: { ...none, present: 1 },
       dry_run: false,
+      update: false,
+      differences: [{ field: "records[0]", members: ["role"] }],
       conflicts: [],
     });
     expect(await dump()).toEqual(before);
@@ -169,9 +174,11 @@ describe("an import", () => {
       "?dry_run=true",
     );
     expect(answer.body).toEqual({
-      users: { added: 1, present: 1 },
-      credentials: { added: 1, present: 0 },
+      users: { ...none, added: 1, present: 1, differing: 1 },
+      credentials: { ...none, added: 1 },
       dry_run: true,
+      update: false,
+      differences: [{ field: "records[2]", members: ["username"] }],
       conflicts: [],
     });
     expect(await dump()).toEqual(before);
@@ -485,8 +492,14 @@ describe("D1's limits", () => {
       { users, credentials: [] },
       {
         isDryRun: false,
+        isUpdate: false,
         nowSeconds: 1,
         mayOwn: () => true,
+        mayGive: () => true,
+        endingOf: () => null,
+        explainChange: () => {
+          throw new Error("nothing is changed");
+        },
         explain: (realm) => ({
           atSeconds: 1,
           actor: { kind: "system" },
@@ -498,7 +511,7 @@ describe("D1's limits", () => {
         }),
       },
     );
-    expect(result.users).toEqual({ added: 1_000, present: 0 });
+    expect(result.users).toEqual({ ...none, added: 1_000 });
     expect(seen.filter(({ text }) => text.startsWith("INSERT INTO users")).length).toBeGreaterThan(1);
     for (const { text, values } of seen) {
       expect(text.length).toBeLessThan(100_000);
