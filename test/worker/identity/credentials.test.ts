@@ -394,9 +394,9 @@ describe.each([
     );
     expect(rows.map(({ details }) => JSON.parse(String(details)))).toEqual([
       { user: "7" },
-      { fields: ["name", "scopes"] },
-      { replaced_by: rotated.body.id, grace_seconds: 5 },
-      {},
+      { user: "7", fields: ["name", "scopes"] },
+      { user: "7", replaced_by: rotated.body.id, grace_seconds: 5 },
+      { user: "7" },
     ]);
   });
 
