@@ -73,7 +73,8 @@ function withDefaults(
 ): Complete | null {
   const usual = preset?.defaults;
   const complete = {
-    algorithms: algorithms ?? usual?.algorithms,
+    // A preset's are its own; `checkPreset` refuses others.
+    algorithms: usual?.algorithms ?? algorithms,
     issuer: issuer ?? usual?.issuer,
     audience: audience ?? usual?.audience,
   };

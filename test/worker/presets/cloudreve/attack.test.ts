@@ -286,7 +286,7 @@ describe("what an operator can get wrong", () => {
     [{ base_path: "/cloud" }, "SITE_TEST.base_path does not go with a preset"],
     [
       { jwt: { secret: "CLOUDREVE_MASTER_KEY", algorithms: ["HS256", "RS256"] } },
-      "SITE_TEST.jwt.algorithms mixes",
+      "SITE_TEST.jwt.algorithms is HS256 with the preset cloudreve",
     ],
   ])("%j is an issue", (site, issue) => {
     expect(issuesOf(site)).toEqual([expect.stringContaining(issue)]);
