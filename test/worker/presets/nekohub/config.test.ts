@@ -106,7 +106,10 @@ describe("the site", () => {
 
   it.each([
     [{ jwt: undefined }, "SITE_TEST.jwt is required with the preset nekohub"],
-    [{ jwt: { secret: "NEKOHUB_SECRET", algorithms: ["HS256", "RS256"] } }, "SITE_TEST.jwt.algorithms is HS256 with the preset nekohub"],
+    [
+      { jwt: { secret: "NEKOHUB_SECRET", algorithms: ["HS256", "RS256"] } },
+      "SITE_TEST.jwt.algorithms is HS256 with the preset nekohub",
+    ],
     [{ issue: true, users: "none" }, 'SITE_TEST.users must be "required"'],
     [
       { credentials: { authorization: "bearer_or_raw" } },
