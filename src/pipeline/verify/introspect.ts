@@ -30,7 +30,8 @@ const MAX_BYTES = 64 * 1024;
 
 /** Of a local verdict: there is no record of this credential here. */
 const NOT_KNOWN_HERE: ReadonlySet<RejectReason> = new Set(["malformed", "tag", "unknown"]);
-const NOTHING_KNOWN: Knowledge = { credential: null, user: null, isRevoked: false };
+/** Where nothing was looked up. */
+export const NOTHING_KNOWN: Knowledge = { credential: null, user: null, isRevoked: false };
 
 /**
  * The same verifier on sites that introspect: where it has no record of a credential, and its form can be one of the

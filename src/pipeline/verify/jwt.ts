@@ -20,7 +20,7 @@ import {
   untimely,
 } from "./claims.ts";
 import { type CompactJws, readCompactJws } from "./compact-jws.ts";
-import { type IntrospectDeps, learn } from "./introspect.ts";
+import { type IntrospectDeps, learn, NOTHING_KNOWN } from "./introspect.ts";
 import { highestStep, roleAt, stepOf } from "./role.ts";
 import { readStrictObject } from "./strict-json.ts";
 
@@ -170,8 +170,6 @@ export function createJwtVerifier(deps: JwtVerifierDeps): Verifier {
     return decide(facts, issuer, { ...learnt.knowledge, user }, site);
   };
 }
-
-const NOTHING_KNOWN: Knowledge = { credential: null, user: null, isRevoked: false };
 
 /** `null`: nothing is looked up here. */
 function demandFor(facts: TokenFacts, { site, route }: Match): Demand | null {

@@ -1,15 +1,12 @@
 // New API as it is since July 2026: dashboard tokens and personal access tokens for people, keys for programs.
 import { Problem } from "../../problem.ts";
-import { rejectKey, restrictKey } from "../new-api/keys.ts";
+import { isForeign, rejectKey, restrictKey } from "../new-api/keys.ts";
 import type { Preset, PresetRules } from "../preset.ts";
 import { dialect } from "./dialect.ts";
 import { introspection } from "./introspection.ts";
 import { dashboardJwt } from "./jwt.ts";
 import { places, read } from "./read.ts";
 import { ISSUING_TABLE, LEVELS, TABLE } from "./routes.ts";
-
-/** Of whoever stands before the origin, and no key or token of its own. */
-const FOREIGN_SCHEME = /^(basic|digest|negotiate) /i;
 
 export const newApiCurrent: Preset = {
   name: "new-api-current",
@@ -34,7 +31,7 @@ export const newApiCurrent: Preset = {
     kinds: (users) => (users === "none" ? ["jwt"] : ["jwt", "pat", "api_key"]),
     read,
     places,
-    isForeign: (place, value) => place.name === "authorization" && FOREIGN_SCHEME.test(value),
+    isForeign,
     dialect: values.errors === "problem" ? null : dialect,
     unforgivable: [],
     unforgivableKinds: ["jwt"],

@@ -137,6 +137,12 @@ function keyOf(sent: string | null, place: Place): Presented | null {
   return { credential: { kind: "api_key", value: `sk-${key}`, suffix, claimedUserId: null }, place };
 }
 
+/** Of whoever stands before the origin, and no key or token of its own. */
+const FOREIGN_SCHEME = /^(basic|digest|negotiate) /i;
+
+export const isForeign: PresetRules["isForeign"] = (place, value) =>
+  place.name === AUTHORIZATION.name && FOREIGN_SCHEME.test(value);
+
 /** By the status that the system gave a token. One that is expired or used up may still ask about itself. */
 export const rejectKey: PresetRules["rejectRecord"] = ({ kind, attributes: { status } }, route) => {
   if (kind !== "api_key" || typeof status !== "number" || status === ENABLED) return null;

@@ -4,12 +4,9 @@ import type { Preset, PresetRules } from "../preset.ts";
 import { dialect } from "./dialect.ts";
 import { introspection } from "./introspection.ts";
 import { ISSUING_TABLE, SIGN_IN } from "./issuing.ts";
-import { rejectKey, restrictKey } from "./keys.ts";
+import { isForeign, rejectKey, restrictKey } from "./keys.ts";
 import { createRead, places, type SessionsOf } from "./read.ts";
 import { LEVELS, TABLE } from "./routes.ts";
-
-/** Of whoever stands before the origin, and no key or token of its own. */
-const FOREIGN_SCHEME = /^(basic|digest|negotiate) /i;
 
 export const newApi: Preset = {
   name: "new-api",
@@ -45,7 +42,7 @@ export const newApi: Preset = {
         users === "none" ? [] : sessionsOf === null ? ["pat", "api_key"] : ["session", "pat", "api_key"],
       read: createRead(sessionsOf),
       places,
-      isForeign: (place, value) => place.name === "authorization" && FOREIGN_SCHEME.test(value),
+      isForeign,
       dialect: values.errors === "problem" ? null : dialect,
       unforgivable: [],
       rejectRecord: (record, route) =>
